@@ -1,0 +1,118 @@
+"""A finished answer, and the fold that makes one from events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from bandari.domain.chat import ToolCall
+from bandari.domain.events import (
+    ChoiceFinished,
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
+
+
+class Choice(Struct, frozen=True):
+    index: int
+    text: str
+    finish_reason: FinishReason
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Answer(Struct, frozen=True):
+    choices: tuple[Choice, ...]
+
+
+class _ToolCallDraft:
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class _ChoiceDraft:
+    __slots__ = ("finish", "logprobs", "reasoning", "refusal", "text", "tool_calls")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.tool_calls: dict[int, _ToolCallDraft] = {}
+        self.finish: FinishReason | None = None
+
+
+class AnswerFold:
+    """Collects events into an ``Answer``. Choices and tool calls may come interleaved."""
+
+    __slots__ = ("_choices",)
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _ChoiceDraft] = {}
+
+    def add(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case TextDelta(choice=index, text=text, logprobs=logprobs):
+                    draft = self._draft(index)
+                    draft.text.append(text)
+                    draft.logprobs.extend(logprobs)
+                case ToolCallDelta():
+                    self._add_tool_call(event)
+                case ReasoningDelta(choice=index, text=text):
+                    self._draft(index).reasoning.append(text)
+                case RefusalDelta(choice=index, text=text):
+                    self._draft(index).refusal.append(text)
+                case ChoiceFinished(choice=index, reason=reason):
+                    self._draft(index).finish = reason
+                case _:
+                    pass
+
+    def answer(self, otherwise: FinishReason = FinishReason.STOP) -> Answer:
+        """The answer so far; a choice that has not finished gets the reason ``otherwise``."""
+        return Answer(
+            tuple(
+                Choice(
+                    index=index,
+                    text="".join(draft.text),
+                    finish_reason=draft.finish or otherwise,
+                    reasoning="".join(draft.reasoning),
+                    refusal="".join(draft.refusal),
+                    tool_calls=tuple(
+                        ToolCall(call.id, call.name, "".join(call.arguments))
+                        for _, call in sorted(draft.tool_calls.items())
+                    ),
+                    logprobs=tuple(draft.logprobs),
+                )
+                for index, draft in sorted(self._choices.items())
+            )
+        )
+
+    def _draft(self, index: int) -> _ChoiceDraft:
+        draft = self._choices.get(index)
+        if draft is None:
+            draft = self._choices[index] = _ChoiceDraft()
+        return draft
+
+    def _add_tool_call(self, event: ToolCallDelta) -> None:
+        calls = self._draft(event.choice).tool_calls
+        call = calls.get(event.index)
+        if call is None:
+            call = calls[event.index] = _ToolCallDraft()
+        if event.id:
+            call.id = event.id
+        if event.name:
+            call.name = event.name
+        call.arguments.append(event.arguments)

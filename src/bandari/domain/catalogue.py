@@ -1,0 +1,111 @@
+"""Models, targets and providers as values, and how a model id is resolved.
+
+A public id is matched exactly first; then ``provider:model`` for providers that are open to any
+model. Where the answer is no, the nearest ids that the caller may use are named.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from bandari.domain.bounds import Bounds
+from bandari.domain.pricing import RateCard
+
+LOCAL = "local"
+"""The name of the provider that is the engine in the box."""
+
+
+class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model takes a request to say where it says nothing."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Target(Struct, frozen=True):
+    """Where a model's answers come from: a provider's name and the model id that it knows.
+
+    Targets of one model are tried by ascending ``priority``; among equals, ``weight`` decides how
+    often each comes first.
+    """
+
+    provider: str
+    model: str
+    priority: int = 0
+    weight: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.provider}:{self.model}"
+
+
+class Model(Struct, frozen=True):
+    """A public model id. ``context_window`` and ``max_output_tokens`` are in tokens."""
+
+    id: str
+    targets: tuple[Target, ...]
+    rate_cards: tuple[RateCard, ...]
+    context_window: int
+    max_output_tokens: int
+    defaults: Defaults
+    bounds: Bounds
+    owned_by: str = "bandari"
+    aliases: tuple[str, ...] = ()
+    family: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the model is counted under; one of few, also where clients may choose any id."""
+        return self.family or self.id
+
+
+class Group(Struct, frozen=True):
+    """What the keys of a group may do. ``requests_per_minute`` counts for each key by itself."""
+
+    name: str
+    requests_per_minute: int | None = None
+
+
+def ordered(targets: Iterable[Target], draw: float) -> tuple[Target, ...]:
+    """The order in which targets are tried; ``draw`` in [0, 1) decides among equal priorities.
+
+    Within a priority the draw picks who is first; the others follow in their own order.
+    """
+    tiers: dict[int, list[Target]] = {}
+    for target in targets:
+        tiers.setdefault(target.priority, []).append(target)
+    result: list[Target] = []
+    for _, tier in sorted(tiers.items()):
+        point = draw * sum(target.weight for target in tier)
+        first = 0
+        for index, target in enumerate(tier):
+            point -= target.weight
+            if point < 0:
+                first = index
+                break
+        result.append(tier[first])
+        result.extend(target for index, target in enumerate(tier) if index != first)
+    return tuple(result)
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
+    """The known names that look most like ``name``, best first."""
+    folded = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower()[:200], folded, n=count, cutoff=0.5)
+    return tuple(folded[match] for match in close)
+
+
+def by_id(models: Iterable[Model]) -> Mapping[str, Model]:
+    """Models by public id and by alias."""
+    index: dict[str, Model] = {}
+    for model in models:
+        for name in (model.id, *model.aliases):
+            index[name] = model
+    return index

@@ -1,0 +1,84 @@
+"""API keys: how one is spelled, checked for typing errors, and turned into the digest that is
+stored.
+
+A key is ``<prefix><43 characters of secret><6 characters of checksum>``: 256 bits of entropy in
+base64url, and a CRC-32 of prefix and secret in base 62, so that a mistyped or truncated key is
+known for one without asking the store. The secret itself is never stored; its SHA-256 is. (A slow
+hash protects guessable secrets; 256 random bits are not guessable.)
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+
+from msgspec import Struct
+
+SECRET_BYTES = 32
+_SECRET_CHARACTERS = 43
+_CHECKSUM_CHARACTERS = 6
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+MAX_KEY_CHARACTERS = 256
+
+
+class ApiKey(Struct, frozen=True):
+    """A key as the store knows it."""
+
+    id: int
+    account_id: int
+    account: str
+    name: str
+    group: str
+    hint: str
+    created_ms: int
+    revoked_ms: int | None = None
+
+
+class Principal(Struct, frozen=True):
+    """Who is asking: the key that came with the request and all that it stands for.
+
+    ``assets`` are those that the account has a wallet in, oldest wallet first.
+    """
+
+    key_id: int
+    account_id: int
+    account: str
+    group: str
+    assets: tuple[str, ...]
+    end_user: str | None = None
+
+
+def spell(prefix: str, secret: bytes) -> str:
+    """The key's text for 32 random bytes."""
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a key's secret has {SECRET_BYTES} bytes")
+    body = prefix + base64.urlsafe_b64encode(secret).decode().rstrip("=")
+    return body + _checksum(body)
+
+
+def is_well_formed(text: str, prefix: str) -> bool:
+    """Whether ``text`` has the form of a key: the prefix, the length and a checksum that fits."""
+    if not text.startswith(prefix) or not text.isascii():
+        return False
+    body, checksum = text[:-_CHECKSUM_CHARACTERS], text[-_CHECKSUM_CHARACTERS:]
+    return len(body) == len(prefix) + _SECRET_CHARACTERS and _checksum(body) == checksum
+
+
+def digest(text: str) -> bytes:
+    """What the store keeps and looks up instead of the key (32 bytes)."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def hint(text: str, prefix: str) -> str:
+    """Enough of a key to tell it from others in a list, and not enough to use it."""
+    return f"{prefix}…{text[-4:]}"
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(_CHECKSUM_CHARACTERS):
+        number, rest = divmod(number, 62)
+        digits.append(_BASE62[rest])
+    return "".join(reversed(digits))

@@ -1,0 +1,188 @@
+"""The books: chart of accounts, postings, holds, charges and receipts.
+
+Double entry. Every transaction's postings sum to zero per asset; a wallet's balance is the sum of
+its postings; what is held is the sum of its open holds; ``balance - held >= 0`` always. Amounts are
+integers in the asset's smallest unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from bandari.domain.usage import CountRule, Usage
+
+MAX_AMOUNT = 2**53 - 1
+"""The largest amount of one posting, so that every client can read it as a JSON number."""
+
+
+class Line(StrEnum):
+    """The lines of the chart of accounts that are not wallets."""
+
+    REVENUE = "revenue"
+    CASH = "cash"
+    PROMOTIONS = "promotions"
+    SUSPENSE = "suspense"
+    REFUNDS = "refunds"
+    OVERRUNS = "overruns"
+    RECEIVABLE = "receivable"
+
+
+class TransactionKind(StrEnum):
+    CHARGE = "charge"
+    CREDIT = "credit"
+    ADJUSTMENT = "adjustment"
+
+
+class Ending(StrEnum):
+    """How an answer ended, as the receipt says it."""
+
+    COMPLETED = "completed"
+    CLIENT_LEFT = "client_left"
+    UPSTREAM_FAILED = "upstream_failed"
+    OUT_OF_BALANCE = "out_of_balance"
+    TOO_LARGE = "too_large"
+    SERVER_STOPPED = "server_stopped"
+    SERVER_DIED = "server_died"
+
+
+class Posting(Struct, frozen=True):
+    """One side of a transaction: ``amount`` is added to a wallet (by id) or to a line of the
+    chart.
+    """
+
+    asset: str
+    amount: int
+    wallet_id: int | None = None
+    line: Line | None = None
+
+    def __post_init__(self) -> None:
+        if (self.wallet_id is None) == (self.line is None):
+            raise ValueError("a posting goes to a wallet or to a line of the chart, not to both")
+        if abs(self.amount) > MAX_AMOUNT:
+            raise ValueError("a posting's amount is at most 2^53 - 1")
+
+
+def is_balanced(postings: Iterable[Posting]) -> bool:
+    """Whether the postings sum to zero in every asset."""
+    sums: dict[str, int] = {}
+    for posting in postings:
+        sums[posting.asset] = sums.get(posting.asset, 0) + posting.amount
+    return not any(sums.values())
+
+
+class Wallet(Struct, frozen=True):
+    """An account's balance in one asset; ``held`` of it is promised to answers that are running."""
+
+    id: int
+    account_id: int
+    asset: str
+    balance: int
+    held: int
+
+    @property
+    def free(self) -> int:
+        return self.balance - self.held
+
+
+class Hold(Struct, frozen=True):
+    """A durable promise of ``amount`` from the account's wallet in ``asset`` to one answer.
+
+    It ends exactly once: posted, voided or (in a dead server's epoch) expired.
+
+    ``id`` becomes the receipt's id. ``rate_card_id`` pins the price. The running count is what a
+    later server charges when this one dies.
+    """
+
+    id: str
+    account_id: int
+    asset: str
+    amount: int
+    epoch: int
+    key_id: int
+    model: str
+    rate_card_id: int
+    created_ms: int
+    end_user: str | None = None
+    counted: Usage | None = None
+
+
+class Charge(Struct, frozen=True):
+    """What an ended answer costs; what ``amount`` exceeds the hold by may go to overruns."""
+
+    hold_id: str
+    amount: int
+    usage: Usage
+    rule: CountRule
+    ending: Ending
+    target: str
+    ended_ms: int
+    finish_reason: str | None = None
+    reasoning_effort: str | None = None
+
+
+class Receipt(Struct, frozen=True):
+    """What was charged for one answer, and why. ``amount`` is what left the wallet.
+
+    ``overrun`` is what the answer cost beyond that, borne by the operator. ``balance_after`` is the
+    wallet's balance right after the charge, in the asset's smallest unit.
+    """
+
+    id: str
+    account: str
+    key_id: int
+    model: str
+    target: str
+    asset: str
+    amount: int
+    overrun: int
+    balance_after: int
+    rate_card_version: int
+    usage: Usage
+    rule: CountRule
+    ending: Ending
+    created_ms: int
+    ended_ms: int
+    end_user: str | None = None
+    finish_reason: str | None = None
+    reasoning_effort: str | None = None
+
+
+class RunningCount(Struct, frozen=True):
+    """How far an answer has come; made durable in groups while it runs."""
+
+    hold_id: str
+    usage: Usage
+
+
+class Difference(Struct, frozen=True):
+    """One finding of ``ledger verify``: what the books say, and what the postings say."""
+
+    subject: str
+    stored: int
+    derived: int
+
+
+class Verification(Struct, frozen=True):
+    """What ``ledger verify`` looked at, and every difference it found (the first 1,000)."""
+
+    wallets: int
+    transactions: int
+    postings: int
+    open_holds: int
+    receipts: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.differences
+
+
+class Account(Struct, frozen=True):
+    """A customer: owns wallets and keys."""
+
+    id: int
+    name: str
+    created_ms: int
