@@ -1,0 +1,100 @@
+"""Server-sent events (WHATWG HTML, section 9.2): bytes to events, and events to bytes.
+
+Rule 1: no I/O; the decoder is fed whatever chunks the network gave, cut anywhere.
+Rule 2: this file knows framing only; what the data means is the protocol codec's business.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bandari.domain.faults import UpstreamMalformed
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""The largest event that is read; a larger one is malformed."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseEvent(Struct, frozen=True, gc=False):
+    """One dispatched event. ``name`` is empty for the default type, ``message``."""
+
+    data: bytes
+    name: str = ""
+    id: str | None = None
+
+
+class SseDecoder:
+    """Collects bytes into events. LF, CR LF and CR all end lines; comments are skipped."""
+
+    __slots__ = ("_at_start", "_buffer", "_data", "_id", "_name", "_size", "_skip_newline")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._at_start = True
+        self._skip_newline = False
+        self._data: list[bytes] = []
+        self._size = 0
+        self._name = ""
+        self._id: str | None = None
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """The events that are complete now. Raises ``UpstreamMalformed`` beyond the size limit."""
+        if self._skip_newline and chunk:
+            self._skip_newline = False
+            if chunk[:1] == b"\n":
+                chunk = chunk[1:]
+        buffer = self._buffer + chunk if self._buffer else chunk
+        if self._at_start:
+            if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
+                self._buffer = buffer
+                return []
+            self._at_start = False
+            buffer = buffer.removeprefix(_BOM)
+        if b"\r" in buffer:
+            # A CR at the very end ends its line now; an LF that follows is the same end.
+            self._skip_newline = buffer.endswith(b"\r")
+            buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = buffer.split(b"\n")
+        self._buffer = lines.pop()
+        if len(self._buffer) + self._size > MAX_EVENT_BYTES:
+            raise UpstreamMalformed(f"An event of the stream exceeds {MAX_EVENT_BYTES} bytes.")
+        events: list[SseEvent] = []
+        for line in lines:
+            if line:
+                self._line(line)
+            elif self._data:
+                events.append(SseEvent(b"\n".join(self._data), self._name, self._id))
+                self._data = []
+                self._size = 0
+                self._name = ""
+            else:
+                self._name = ""
+        return events
+
+    def _line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            value = line[6:] if line[5:6] == b" " else line[5:]
+            self._data.append(value)
+            self._size += len(value)
+            if self._size > MAX_EVENT_BYTES:
+                raise UpstreamMalformed(f"An event of the stream exceeds {MAX_EVENT_BYTES} bytes.")
+            return
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif field == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif field == b"data":
+            self._data.append(b"")
+
+
+def data_frame(data: bytes) -> bytes:
+    """An event that has data only. ``data`` holds no line break, as JSON never needs one."""
+    return b"data: " + data + b"\n\n"
+
+
+def comment_frame(text: bytes = b"ping") -> bytes:
+    """A comment: keeps a connection alive and is seen by no reader."""
+    return b": " + text + b"\n\n"
