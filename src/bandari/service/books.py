@@ -1,0 +1,315 @@
+"""Money for one answer: set aside before, extended while it runs, charged exactly at its end.
+
+Owns the rule of how much is held and how far an answer may go; the ledger behind the port owns the
+books themselves. Design: a hold covers the prompt's bound and the next 1,024 x n output tokens, and
+rolls as the answer goes, so that a large context window locks up no small wallet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from bandari.domain.catalogue import Model
+from bandari.domain.chat import ChatRequest
+from bandari.domain.faults import ContextLengthExceeded
+from bandari.domain.keys import Principal
+from bandari.domain.ledger import Charge, Ending, Hold, Receipt
+from bandari.domain.outcome import Deny, Reason
+from bandari.domain.pricing import RateCard, ceiling_for, charge_for, output_tokens_within
+from bandari.domain.usage import CountRule, Usage
+from bandari.service.ports import Ledger
+
+ROLL_TOKENS = 1024
+"""Output tokens per choice that a hold reaches ahead."""
+
+TEMPLATE_TOKENS = 64
+"""What a chat template may add to a prompt beyond the bytes of its JSON."""
+
+IMAGE_TOKENS = 4096
+"""The bound of one image's tokens; what an image costs beyond it goes to overruns."""
+
+MAX_PLACE_ATTEMPTS = 4
+
+CountInput = Callable[[], Awaitable[int | None]]
+
+
+class HoldRequest(Struct, frozen=True):
+    """All that is fixed when a hold is placed."""
+
+    hold_id: str
+    epoch: int
+    now_ms: int
+    principal: Principal
+    model: Model
+    request: ChatRequest
+
+
+class Reservation:
+    """An open hold and how far it reaches. Ends once: ``post`` or ``void``."""
+
+    __slots__ = (
+        "_extension",
+        "_held",
+        "_input",
+        "_ledger",
+        "card",
+        "choices",
+        "exact_input",
+        "hold_id",
+        "max_tokens",
+        "shortened",
+    )
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        hold: Hold,
+        card: RateCard,
+        input_tokens: int,
+        choices: int,
+    ) -> None:
+        self._ledger = ledger
+        self._held = hold.amount
+        self._input = input_tokens
+        self._extension: asyncio.Task[int] | None = None
+        self.card = card
+        self.choices = choices
+        self.hold_id = hold.id
+        self.exact_input: int | None = None
+        self.max_tokens: int | None = None
+        self.shortened = False
+
+    def know_input(self, tokens: int) -> None:
+        """The prompt's exact count is known now; what its bound held too much covers output."""
+        self._input = tokens
+
+    @property
+    def covered_output(self) -> int | None:
+        """Output tokens, over all choices, that the hold covers; None where output is free."""
+        return output_tokens_within(self.card, self._input, self._held)
+
+    async def covers(self, output_tokens: int) -> bool:
+        """Whether the answer may go on after ``output_tokens``. Rolls the hold on as needed.
+
+        Extends in the background while there is still room, so that the stream has no gap; waits
+        for the extension only when the room is used up.
+        """
+        covered = self.covered_output
+        roll = ROLL_TOKENS * self.choices
+        if covered is None or output_tokens + roll // 2 < covered:
+            return True
+        if self.max_tokens is not None and covered >= self.max_tokens * self.choices:
+            return True
+        if self._extension is None:
+            self._extension = asyncio.create_task(self._extend(roll))
+        if output_tokens < covered:
+            if self._extension.done():
+                self._take_extension()
+            return True
+        await asyncio.wait({self._extension})
+        self._take_extension()
+        covered = self.covered_output
+        return covered is None or output_tokens < covered
+
+    async def post(
+        self,
+        usage: Usage,
+        rule: CountRule,
+        ending: Ending,
+        *,
+        target: str,
+        ended_ms: int,
+        finish_reason: str | None,
+        reasoning_effort: str | None,
+    ) -> Receipt:
+        """Charge exactly ``usage`` and end the hold. Durable when this returns."""
+        await self._settle_extension()
+        return await self._ledger.post(
+            Charge(
+                hold_id=self.hold_id,
+                amount=charge_for(self.card, usage),
+                usage=usage,
+                rule=rule,
+                ending=ending,
+                target=target,
+                ended_ms=ended_ms,
+                finish_reason=finish_reason,
+                reasoning_effort=reasoning_effort,
+            )
+        )
+
+    async def void(self) -> None:
+        """End the hold without a charge."""
+        await self._settle_extension()
+        await self._ledger.void(self.hold_id)
+
+    async def _extend(self, tokens: int) -> int:
+        card = self.card
+        want = ceiling_for(card, 0, tokens) - card.per_request
+        least = max(1, ceiling_for(card, 0, 1) - card.per_request)
+        return await self._ledger.extend(self.hold_id, max(want, least), least)
+
+    def _take_extension(self) -> None:
+        extension, self._extension = self._extension, None
+        if extension is not None:
+            self._held += extension.result()
+
+    async def _settle_extension(self) -> None:
+        if self._extension is not None:
+            await asyncio.wait({self._extension})
+            self._extension = None
+
+
+class _Prompt:
+    """The prompt's size: bounded by bytes at first, counted exactly where a doubt is worth a
+    call.
+    """
+
+    __slots__ = ("_count", "_counted", "exact", "tokens")
+
+    def __init__(self, request: ChatRequest, model: Model, count: CountInput) -> None:
+        bound = request.input_bytes + TEMPLATE_TOKENS + request.images * IMAGE_TOKENS
+        self.tokens = min(bound, model.context_window)
+        self.exact: int | None = None
+        self._count = count
+        self._counted = False
+
+    async def make_exact(self) -> None:
+        if not self._counted:
+            self._counted = True
+            self.exact = await self._count()
+            if self.exact is not None:
+                self.tokens = self.exact
+
+
+class Books:
+    """Places holds. Everything that it refuses costs nothing."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def hold(self, wanted: HoldRequest, count_input: CountInput) -> Reservation | Deny:
+        """Set aside what the answer may cost at first, or say why not.
+
+        ``count_input`` counts the prompt exactly where the provider can; it is asked only where the
+        bound in bytes leaves a doubt. Raises ``ContextLengthExceeded`` for a prompt that does not
+        fit.
+        """
+        model, request, principal = wanted.model, wanted.request, wanted.principal
+        card = _card_for(model, principal)
+        if card is None:
+            return _no_wallet(model, principal)
+        prompt = _Prompt(request, model, count_input)
+        limit, windowed = await _limit_within_window(request, model, prompt)
+        whole = model.max_output_tokens if limit is None else limit
+        ahead = min(whole, ROLL_TOKENS)
+        choices = request.sampling.n
+        free = 0
+        for _ in range(MAX_PLACE_ATTEMPTS):
+            hold = _hold(wanted, card, ceiling_for(card, prompt.tokens, ahead * choices))
+            placement = await self._ledger.place(hold)
+            if placement.wallet is None:
+                return _no_wallet(model, principal)
+            free = placement.wallet.free + (hold.amount if placement.placed else 0)
+            reach = _reach(card, prompt.tokens, free, choices, whole)
+            if reach < whole:
+                await prompt.make_exact()
+                reach = _reach(card, prompt.tokens, free, choices, whole)
+            useless = reach < 1 or (reach < whole and _needs_whole(request, limit, reach))
+            if useless:
+                if placement.placed:
+                    await self._ledger.void(hold.id)
+                break
+            if placement.placed:
+                reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices)
+                reservation.exact_input = prompt.exact
+                reservation.shortened = windowed or reach < whole
+                reservation.max_tokens = reach if reach < whole else limit
+                return reservation
+            ahead = min(ahead, reach)
+        needed = ceiling_for(card, prompt.tokens, choices)
+        return Deny(
+            Reason.INSUFFICIENT_BALANCE,
+            f"The balance does not cover this request: {free} {card.asset} are free, and the "
+            f"prompt with the shortest useful answer may cost {max(needed, free + 1)}. "
+            "Top up and try again.",
+        )
+
+
+def _reach(card: RateCard, input_tokens: int, amount: int, choices: int, whole: int) -> int:
+    """Output tokens per choice that ``amount`` covers, at most ``whole``; below 1: not even one."""
+    tokens = output_tokens_within(card, input_tokens, amount)
+    return whole if tokens is None else min(whole, tokens // choices)
+
+
+def _needs_whole(request: ChatRequest, limit: int | None, reach: int) -> bool:
+    """Whether an answer shortened to ``reach`` is useless: half a call, half a document of JSON.
+
+    Where the client set no limit, what a hold reaches ahead is taken to be long enough.
+    """
+    structured = (request.tool_choice is not None and request.tool_choice.forces_call) or (
+        request.response_format is not None and request.response_format.kind == "json_schema"
+    )
+    return structured and (limit is not None or reach < ROLL_TOKENS)
+
+
+async def _limit_within_window(
+    request: ChatRequest, model: Model, prompt: _Prompt
+) -> tuple[int | None, bool]:
+    """The client's limit of output tokens, cut to what the model and its window leave.
+
+    Returns the limit (None: the client set none) and whether it was cut.
+    """
+    asked = request.sampling.max_tokens
+    window = model.context_window
+    needed = min(asked or 1, model.max_output_tokens)
+    if prompt.tokens + needed > window:
+        await prompt.make_exact()
+    if prompt.exact is not None and prompt.exact >= window:
+        raise ContextLengthExceeded(
+            f"The prompt has {prompt.exact} tokens; the model's context window holds {window}.",
+            param="messages",
+        )
+    if asked is None:
+        return None, False
+    limit = min(asked, model.max_output_tokens)
+    if prompt.tokens + limit > window:
+        # Without an exact count, half of the bound in bytes is taken for the prompt.
+        known = prompt.tokens if prompt.exact is not None else min(prompt.tokens, window) // 2
+        limit = min(limit, max(1, window - known))
+    return limit, limit < asked
+
+
+def _hold(wanted: HoldRequest, card: RateCard, amount: int) -> Hold:
+    return Hold(
+        id=wanted.hold_id,
+        account_id=wanted.principal.account_id,
+        asset=card.asset,
+        amount=amount,
+        epoch=wanted.epoch,
+        key_id=wanted.principal.key_id,
+        model=wanted.model.id,
+        rate_card_id=card.id,
+        created_ms=wanted.now_ms,
+        end_user=wanted.principal.end_user,
+    )
+
+
+def _card_for(model: Model, principal: Principal) -> RateCard | None:
+    """The card of the first asset, in the model's order, that the account has a wallet in."""
+    for card in model.rate_cards:
+        if card.asset in principal.assets:
+            return card
+    return None
+
+
+def _no_wallet(model: Model, principal: Principal) -> Deny:
+    assets = " or ".join(card.asset for card in model.rate_cards)
+    return Deny(
+        Reason.INSUFFICIENT_BALANCE,
+        f"The account '{principal.account}' has no balance in {assets}, in which this model is "
+        "paid.",
+    )

@@ -1,0 +1,245 @@
+"""One answer in the making: from its hold to its end, whatever happens to clients and upstreams.
+
+A generation tries its targets in order, folds usage from events, appends frames to its recording,
+and ends its hold exactly once: posted or voided. It never writes to a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from bandari.domain import problem
+from bandari.domain.catalogue import Model, Target
+from bandari.domain.chat import ChatRequest
+from bandari.domain.events import ChoiceFinished, Event, FinishReason
+from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
+from bandari.domain.ledger import Ending, RunningCount
+from bandari.service import fan_out
+from bandari.service.books import Reservation
+from bandari.service.metering import Meter
+from bandari.service.ports import Clock, FrameEncoder, Metrics, Upstream
+from bandari.service.recording import Recording, RecordingFull
+
+_log = logging.getLogger(__name__)
+
+
+class Surroundings(Struct, frozen=True):
+    """What every generation works with."""
+
+    upstreams: Mapping[str, Upstream]
+    clock: Clock
+    metrics: Metrics
+
+
+class Generation:
+    """``run`` is awaited by the parent; readers look at ``recording`` and the plain attributes.
+
+    ``target`` and ``ignored`` are known from the first event on.
+    """
+
+    __slots__ = (
+        "_around",
+        "_cancellable",
+        "_durable_output",
+        "_encoder",
+        "_finish_reason",
+        "_meter",
+        "_reservation",
+        "_stop_ending",
+        "_task",
+        "ignored",
+        "model",
+        "recording",
+        "request",
+        "target",
+    )
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        request: ChatRequest,
+        reservation: Reservation,
+        recording: Recording,
+        encoder: FrameEncoder,
+        around: Surroundings,
+    ) -> None:
+        self.model = model
+        self.request = request
+        self.recording = recording
+        self.ignored: tuple[str, ...] = ()
+        self.target: Target | None = None
+        self._reservation = reservation
+        self._encoder = encoder
+        self._around = around
+        self._meter = Meter(request.input_bytes)
+        if reservation.exact_input is not None:
+            self._meter.know_input(reservation.exact_input)
+        self._durable_output = 0
+        self._finish_reason: FinishReason | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._cancellable = False
+        self._stop_ending: Ending | None = None
+
+    @property
+    def receipt_id(self) -> str:
+        return self._reservation.hold_id
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The limit that the answer was shortened to, if it was."""
+        return self._reservation.max_tokens if self._reservation.shortened else None
+
+    def start(self, targets: Sequence[Target]) -> asyncio.Task[None]:
+        """Begin generating. The task ends when the hold and the recording have ended."""
+        self._around.metrics.generation_started(self.model.label)
+        self._task = asyncio.create_task(self._run(targets))
+        return self._task
+
+    def stop(self, ending: Ending) -> None:
+        """End early and charge what was generated. Harmless once the answer is being settled."""
+        if not self._is_stopped:
+            self._stop_ending = ending
+            if self._cancellable and self._task is not None:
+                self._task.cancel()
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stop_ending is not None
+
+    def _ending_of_stop(self) -> Ending:
+        assert self._stop_ending is not None, "only ``stop`` cancels a generation"
+        return self._stop_ending
+
+    def progress(self) -> RunningCount | None:
+        """The count so far, if it has moved since the last time this was asked."""
+        output = self._meter.output_tokens
+        if output == self._durable_output:
+            return None
+        self._durable_output = output
+        return RunningCount(self.receipt_id, self._meter.running())
+
+    async def _run(self, targets: Sequence[Target]) -> None:
+        ending, fault = await self._outcome(targets)
+        await self._settle(ending, fault)
+
+    async def _outcome(self, targets: Sequence[Target]) -> tuple[Ending, Fault | None]:
+        """Generate to whatever end. Only in here may ``stop`` cancel; the rest must run through."""
+        if self._is_stopped:
+            return self._ending_of_stop(), Interrupted()
+        self._cancellable = True
+        try:
+            return await self._generate(targets), None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            return self._ending_of_stop(), Interrupted()
+        except RecordingFull as fault:
+            return Ending.TOO_LARGE, fault
+        except Fault as fault:
+            return Ending.UPSTREAM_FAILED, fault
+        except Exception:  # noqa: BLE001 - a defect of ours must still end the hold, and be seen
+            _log.exception("generation failed", extra={"receipt": self.receipt_id})
+            return Ending.SERVER_STOPPED, OwnFault()
+        finally:
+            self._cancellable = False
+
+    async def _generate(self, targets: Sequence[Target]) -> Ending:
+        """Try the targets in order; fall back only before the first event."""
+        last = len(targets) - 1
+        for position, target in enumerate(targets):
+            try:
+                return await self._ask(target)
+            except UpstreamFault as fault:
+                self._around.metrics.upstream_failed(target.provider, fault.code)
+                _log.warning(
+                    "upstream failed",
+                    extra={
+                        "receipt": self.receipt_id,
+                        "target": str(target),
+                        "code": fault.code,
+                        "detail": fault.message,
+                    },
+                )
+                if position == last or self.target is not None:
+                    raise
+        raise AssertionError("a model has at least one target")
+
+    async def _ask(self, target: Target) -> Ending:
+        upstream = self._around.upstreams[target.provider]
+        ignored = upstream.ignored(self.request)
+        clock = self._around.clock
+        began_ns = clock.monotonic_ns()
+        async with fan_out.generate(upstream, self.request, target.model) as batches:
+            async for events in batches:
+                if self.target is None:
+                    self.target = target
+                    self.ignored = ignored
+                    seconds = (clock.monotonic_ns() - began_ns) / 1e9
+                    self._around.metrics.first_token(self.model.label, seconds)
+                self._meter.observe(events)
+                self.recording.append(self._encoder.events(events))
+                finished = _finish_reason(events)
+                if finished is not None:
+                    self._finish_reason = finished
+                elif not await self._may_go_on():
+                    self._finish_reason = FinishReason.LENGTH
+                    return Ending.OUT_OF_BALANCE
+        return Ending.COMPLETED
+
+    async def _may_go_on(self) -> bool:
+        known = self._meter.input_tokens
+        if known is not None:
+            self._reservation.know_input(known)
+        return await self._reservation.covers(self._meter.output_tokens)
+
+    async def _settle(self, ending: Ending, fault: Fault | None) -> None:
+        """End the hold, then the recording: nothing is acknowledged before it is paid."""
+        usage, rule = self._meter.result(completed=ending is Ending.COMPLETED)
+        try:
+            if fault is not None and self._is_free(ending):
+                await self._reservation.void()
+            else:
+                await self._reservation.post(
+                    usage,
+                    rule,
+                    ending,
+                    target=str(self.target),
+                    ended_ms=self._around.clock.now_ms(),
+                    finish_reason=self._finish_reason,
+                    reasoning_effort=self.request.reasoning_effort,
+                )
+        except OwnFault as error:
+            fault = error
+        except Exception:  # noqa: BLE001 - the hold stays, for the next server to settle by its count
+            _log.exception("settling failed", extra={"receipt": self.receipt_id})
+            fault = OwnFault()
+        self._around.metrics.generation_ended(self.model.label, ending, usage)
+        if fault is None:
+            cut = FinishReason.LENGTH if ending is Ending.OUT_OF_BALANCE else None
+            self.recording.finish(self._encoder.close(usage, cut))
+        else:
+            what = problem.of_fault(fault)
+            self.recording.fail(what, self._encoder.problem(what))
+
+    def _is_free(self, ending: Ending) -> bool:
+        """Whether an answer that failed costs nothing.
+
+        It does where no token was generated, and where we or the upstream lost an unstreamed
+        answer: the client got nothing, and did not cause it.
+        """
+        if not self._meter.has_output:
+            return True
+        return not self.request.stream and ending is not Ending.CLIENT_LEFT
+
+
+def _finish_reason(events: Sequence[Event]) -> FinishReason | None:
+    for event in events:
+        if isinstance(event, ChoiceFinished):
+            return event.reason
+    return None

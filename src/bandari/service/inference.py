@@ -1,0 +1,154 @@
+"""From an admitted request to a running generation: the use case everything else serves.
+
+``Inference`` is the parent that owns every generation and sees each of them to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from bandari.domain import bounds
+from bandari.domain.catalogue import ordered
+from bandari.domain.chat import ChatRequest
+from bandari.domain.faults import Draining, Overloaded
+from bandari.domain.keys import Principal
+from bandari.domain.ledger import Ending, RunningCount
+from bandari.domain.outcome import Deny
+from bandari.service.books import Books, HoldRequest
+from bandari.service.generation import Generation, Surroundings
+from bandari.service.identifiers import time_ordered_id
+from bandari.service.models import Models, with_defaults
+from bandari.service.ports import Clock, FrameEncoder, Metrics, Upstream
+from bandari.service.recording import Recording
+
+LAST_SETTLEMENTS_S = 10.0
+"""How long the charges of answers that were cut at the end of draining may take."""
+
+
+class Settings(Struct, frozen=True):
+    """Bounds of the use case."""
+
+    max_open: int = 2000
+    max_recording_bytes: int = 32 * 1024 * 1024
+
+
+class Opening(Struct, frozen=True):
+    """What is fixed when the hold is: the answer's identity, for the encoder of its frames."""
+
+    id: str
+    created_s: int
+    model: str
+
+
+EncoderFactory = Callable[[Opening], FrameEncoder]
+
+
+class Inference:
+    """Starts generations. ``random_bytes`` gives as many random bytes as it is asked for."""
+
+    def __init__(
+        self,
+        *,
+        models: Models,
+        books: Books,
+        upstreams: Mapping[str, Upstream],
+        clock: Clock,
+        metrics: Metrics,
+        epoch: int,
+        random_bytes: Callable[[int], bytes],
+        settings: Settings,
+    ) -> None:
+        self._models = models
+        self._books = books
+        self._around = Surroundings(upstreams, clock, metrics)
+        self._epoch = epoch
+        self._random_bytes = random_bytes
+        self._settings = settings
+        self._running: dict[asyncio.Task[None], Generation] = {}
+        self._opening = 0
+        self._draining = False
+
+    @property
+    def open_count(self) -> int:
+        return len(self._running) + self._opening
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining
+
+    async def begin(
+        self, principal: Principal, request: ChatRequest, make_encoder: EncoderFactory
+    ) -> Generation | Deny:
+        """Hold money for the answer and start generating it.
+
+        Returns as soon as the hold is durable. Raises a ``Fault`` for a request that cannot be
+        served; nothing is held or charged then.
+        """
+        if self._draining:
+            raise Draining
+        if self.open_count >= self._settings.max_open:
+            raise Overloaded(retry_after_ms=1000)
+        self._opening += 1
+        try:
+            return await self._begin(principal, request, make_encoder)
+        finally:
+            self._opening -= 1
+
+    async def _begin(
+        self, principal: Principal, request: ChatRequest, make_encoder: EncoderFactory
+    ) -> Generation | Deny:
+        model = self._models.find(request.model)
+        bounds.check(request, model.bounds)
+        request = with_defaults(request, model.defaults)
+        targets = ordered(model.targets, self._random_bytes(1)[0] / 256)
+        now_ms = self._around.clock.now_ms()
+        unique = time_ordered_id(now_ms, self._random_bytes)
+        first = self._around.upstreams[targets[0].provider]
+        reservation = await self._books.hold(
+            HoldRequest(
+                hold_id=f"rcpt_{unique}",
+                epoch=self._epoch,
+                now_ms=now_ms,
+                principal=principal,
+                model=model,
+                request=request,
+            ),
+            lambda: first.count_input(request, targets[0].model),
+        )
+        if isinstance(reservation, Deny):
+            return reservation
+        if reservation.max_tokens != request.sampling.max_tokens:
+            sampling = msgspec.structs.replace(request.sampling, max_tokens=reservation.max_tokens)
+            request = msgspec.structs.replace(request, sampling=sampling)
+        generation = Generation(
+            model=model,
+            request=request,
+            reservation=reservation,
+            recording=Recording(f"str_{unique}", self._settings.max_recording_bytes),
+            encoder=make_encoder(Opening(f"chatcmpl-{unique}", now_ms // 1000, model.id)),
+            around=self._around,
+        )
+        task = generation.start(targets)
+        self._running[task] = generation
+        task.add_done_callback(self._running.__delitem__)
+        return generation
+
+    def running_counts(self) -> Sequence[RunningCount]:
+        """The counts of all generations that have moved since the last call."""
+        counts = (generation.progress() for generation in self._running.values())
+        return [count for count in counts if count is not None]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing new, wait for what runs, and after ``timeout_s`` end it by the rule."""
+        self._draining = True
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=timeout_s)
+        if late:
+            for task in late:
+                self._running[task].stop(Ending.SERVER_STOPPED)
+            await asyncio.wait(late, timeout=LAST_SETTLEMENTS_S)
