@@ -1,0 +1,1 @@
+"""The outside world: implementations of the ports. Only ``bootstrap`` names them."""

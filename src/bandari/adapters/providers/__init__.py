@@ -1,0 +1,1 @@
+"""Upstreams over HTTP: one file per protocol that they speak, one transport for all."""

@@ -1,0 +1,131 @@
+"""An upstream that speaks Chat Completions over HTTP.
+
+Joins the codec to the transport. Asks for a stream wherever the provider can stream, also for
+clients that want the answer whole: only so are there counts when an answer is interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from bandari.adapters.providers.transport import MAX_ERROR_BODY_BYTES, Reply, Transport
+from bandari.domain.chat import ChatRequest
+from bandari.domain.events import Event
+from bandari.domain.faults import Fault, UpstreamFault, UpstreamInterrupted, UpstreamMalformed
+from bandari.wire.chat_completions.answer import AnswerDecoder
+from bandari.wire.chat_completions.errors import read_error
+from bandari.wire.chat_completions.request import Dialect, encode_request, ignored_fields
+from bandari.wire.sse import SseDecoder
+
+MAX_RETRY_AFTER_S = 86_400
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where an upstream is at the moment, and what opens it. ``base_url`` ends before ``/chat``."""
+
+    base_url: str
+    headers: Mapping[str, str]
+
+
+class ChatCompletionsUpstream:
+    """``address`` is asked before each request, because an engine moves when it restarts.
+
+    It raises an ``UpstreamFault`` while there is nobody to ask. ``counts_input`` says that the
+    server has llama.cpp's ``/chat/completions/input_tokens``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        address: Callable[[], Address],
+        dialect: Dialect,
+        *,
+        max_choices: int = 128,
+        counts_input: bool = False,
+    ) -> None:
+        self.name = name
+        self.max_choices = max_choices
+        self._transport = transport
+        self._address = address
+        self._dialect = dialect
+        self._counts_input = counts_input
+
+    def ignored(self, request: ChatRequest) -> tuple[str, ...]:
+        return ignored_fields(request, self._dialect)
+
+    @asynccontextmanager
+    async def generate(
+        self, request: ChatRequest, model: str
+    ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        body = encode_request(request, model, self._dialect)
+        address = self._address()
+        url = f"{address.base_url}/chat/completions"
+        async with self._transport.post(url, address.headers, body) as reply:
+            if reply.status != 200:
+                raise await _refusal(reply)
+            sampling = request.sampling
+            decoder = AnswerDecoder(sampling.n, sampling.top_logprobs or 0)
+            kind = reply.header("content-type") or ""
+            if kind.startswith("text/event-stream"):
+                yield _streamed(reply, decoder)
+            else:
+                yield _whole(reply, decoder)
+
+    async def count_input(self, request: ChatRequest, model: str) -> int | None:
+        if not self._counts_input:
+            return None
+        body = encode_request(request, model, self._dialect)
+        try:
+            address = self._address()
+            url = f"{address.base_url}/chat/completions/input_tokens"
+            async with self._transport.post(url, address.headers, body) as reply:
+                if reply.status != 200:
+                    return None
+                return _read_count(await reply.body(MAX_ERROR_BODY_BYTES)).input_tokens
+        except (UpstreamFault, msgspec.DecodeError):
+            return None
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+_read_count = msgspec.json.Decoder(_Count).decode
+
+
+async def _streamed(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:
+    sse = SseDecoder()
+    async for chunk in reply.chunks():
+        for event in sse.feed(chunk):
+            events = decoder.stream_event(event)
+            if events:
+                yield events
+    if not decoder.ended:
+        raise UpstreamInterrupted
+
+
+async def _whole(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:
+    yield decoder.body(await reply.body())
+    if not decoder.ended:
+        raise UpstreamMalformed("The model's provider sent an answer without a finish reason.")
+
+
+async def _refusal(reply: Reply) -> Fault:
+    try:
+        body = await reply.body(MAX_ERROR_BODY_BYTES)
+    except UpstreamFault:
+        body = b""
+    return read_error(reply.status, body, _retry_after_ms(reply))
+
+
+def _retry_after_ms(reply: Reply) -> int | None:
+    """``retry-after-ms``, or ``retry-after`` in seconds; its form as a date is not used here."""
+    for name, factor in (("retry-after-ms", 1), ("retry-after", 1000)):
+        text = reply.header(name)
+        if text is not None and text.isascii() and text.isdigit() and len(text) < 9:
+            return min(int(text) * factor, MAX_RETRY_AFTER_S * 1000)
+    return None

@@ -1,0 +1,175 @@
+"""HTTP to upstreams, behind a port that fits on a screen.
+
+Owns connections, timeouts and the mapping of the client library's exceptions to faults; knows no
+protocol that is spoken over it. ``HttpTransport`` is the real one; tests exchange it for a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Protocol
+
+from msgspec import Struct
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import (
+    ConnectError,
+    ConnectTimeoutError,
+    PoolTimeoutError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+from pyreqwest.response import Response
+
+from bandari.domain.faults import (
+    UpstreamInterrupted,
+    UpstreamMalformed,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""The largest unstreamed answer that is read."""
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+
+
+class Timeouts(Struct, frozen=True):
+    """How long to wait for what, in milliseconds.
+
+    ``first_event_ms`` and ``answer_ms`` (all of it) count from the request, ``idle_ms`` from the
+    last sign of life.
+    """
+
+    connect_ms: int = 5_000
+    first_event_ms: int = 120_000
+    idle_ms: int = 60_000
+    answer_ms: int = 600_000
+
+
+class Reply(Protocol):
+    """An upstream's answer. Leaving the context that gave it closes the connection."""
+
+    status: int
+
+    def header(self, name: str) -> str | None: ...
+
+    async def body(self, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+        """All of it. Raises ``UpstreamMalformed`` beyond ``max_bytes``."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """As the network gives it. Raises ``UpstreamInterrupted`` when it breaks off."""
+        ...
+
+
+class Transport(Protocol):
+    def post(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> AbstractAsyncContextManager[Reply]:
+        """Send; entering waits for the status. Raises ``UpstreamFault`` only."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@contextmanager
+def _map_exceptions() -> Iterator[None]:
+    try:
+        yield
+    except (ConnectError, ConnectTimeoutError) as error:
+        raise UpstreamUnreachable from error
+    except PoolTimeoutError as error:
+        raise UpstreamOverloaded from error
+    except RequestTimeoutError as error:
+        raise UpstreamTimeout from error
+    except PyreqwestError as error:
+        raise UpstreamInterrupted from error
+
+
+class HttpTransport:
+    """pyreqwest: pooled connections to one provider."""
+
+    def __init__(self, timeouts: Timeouts, max_connections: int = 1000) -> None:
+        self._timeouts = timeouts
+        self._client: Client = (
+            ClientBuilder()
+            .connect_timeout(timedelta(milliseconds=timeouts.connect_ms))
+            .pool_timeout(timedelta(milliseconds=timeouts.connect_ms))
+            .max_connections(max_connections)
+            .follow_redirects(False)
+            .gzip(False)
+            .brotli(False)
+            .zstd(False)
+            .deflate(False)
+            .referer(False)
+            .user_agent("bandari")
+            .build()
+        )
+
+    @asynccontextmanager
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
+        # With its default read-ahead the connection would outlive a reader that leaves early.
+        request = (
+            self._client.post(url)
+            .headers(headers)
+            .body_bytes(body)
+            .streamed_read_buffer_limit(0)
+            .build_streamed()
+        )
+        try:
+            timeouts = self._timeouts
+            latest = asyncio.get_running_loop().time() + timeouts.answer_ms / 1000
+            first_ms = min(timeouts.first_event_ms, timeouts.answer_ms)
+            async with asyncio.timeout(first_ms / 1000) as deadline:
+                with _map_exceptions():
+                    response = await request.__aenter__()
+                try:
+                    yield _HttpReply(response, deadline, timeouts.idle_ms / 1000, latest)
+                finally:
+                    await request.__aexit__(None, None, None)
+        except TimeoutError as error:
+            raise UpstreamTimeout from error
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _HttpReply:
+    __slots__ = ("_deadline", "_idle_s", "_latest", "_response", "status")
+
+    def __init__(
+        self, response: Response, deadline: asyncio.Timeout, idle_s: float, latest: float
+    ) -> None:
+        self._response = response
+        self._deadline = deadline
+        self._idle_s = idle_s
+        self._latest = latest
+        self.status = response.status
+
+    def header(self, name: str) -> str | None:
+        return self._response.get_header(name)
+
+    async def body(self, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > max_bytes:
+                raise UpstreamMalformed(f"The provider's answer exceeds {max_bytes} bytes.")
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        reader = self._response.body_reader
+        now = asyncio.get_running_loop().time
+        while True:
+            with _map_exceptions():
+                chunk = await reader.read_chunk()
+            if chunk is None:
+                return
+            self._deadline.reschedule(min(now() + self._idle_s, self._latest))
+            yield bytes(chunk)

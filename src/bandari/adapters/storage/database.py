@@ -1,0 +1,136 @@
+"""What the store needs of a database, apart from SQL: connections, locks, epochs, verdicts.
+
+``sqlite.py`` and ``postgresql.py`` implement it; nothing else knows which of the two is in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, Table
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import Insert
+
+Row = tuple[Any, ...]
+Lock = str | int
+"""What an operation will change: a hold's id (text), or an account's (number)."""
+
+
+class StorageError(Exception):
+    """The database cannot be used."""
+
+
+class DatabaseMissing(StorageError):
+    """There is no database yet."""
+
+
+class DatabaseNotMigrated(StorageError):
+    """The database was written by an older version of Bandari; start the server to update it."""
+
+
+class DatabaseTooNew(StorageError):
+    """The database was written by a newer version of Bandari than this one."""
+
+
+class UnsupportedDatabase(StorageError):
+    """This database is not supported."""
+
+
+class Verdict(Enum):
+    """What to make of an error that a driver raised."""
+
+    RETRY = "retry"
+    """Another transaction was in the way: the same again may well succeed."""
+    LOST = "lost"
+    """The connection is gone: a new one may do."""
+    UNAVAILABLE = "unavailable"
+    """The database cannot be reached or written; no operation is to blame."""
+    CULPRIT = "culprit"
+    """The operation itself is at fault."""
+
+
+class Cursor(Protocol):
+    """What ``sqlite3.Cursor`` and ``psycopg.Cursor`` have in common."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor: ...
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object: ...
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def fetchmany(self, size: int = ..., /) -> list[Any]: ...
+
+
+class Connection(Protocol):
+    """One connection of one thread, with its one cursor."""
+
+    cursor: Cursor
+
+    def begin(self) -> None:
+        """Start a transaction that may write."""
+        ...
+
+    def begin_snapshot(self) -> None:
+        """Start a transaction that only reads, and sees one moment."""
+        ...
+
+    def commit(self) -> None:
+        """Returns once the transaction is durable."""
+        ...
+
+    def roll_back(self) -> None: ...
+
+    def take(self, locks: Sequence[Lock]) -> None:
+        """Lock all that a batch will change, in an order that every process keeps."""
+        ...
+
+    def epoch_opened(self, epoch: int, now_ms: int) -> None:
+        """This connection's server lives in ``epoch`` from now on."""
+        ...
+
+    def epoch_closed(self, epoch: int) -> None: ...
+
+    def close_dead_epochs(self) -> None:
+        """Close the epochs whose server is gone without having said so."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Database(Protocol):
+    """One database, of one kind."""
+
+    dialect: Dialect
+
+    def connect(self) -> Connection:
+        """A connection for the writer."""
+        ...
+
+    def connect_reader(self) -> Connection:
+        """A connection that cannot write."""
+        ...
+
+    def judge(self, error: Exception) -> Verdict: ...
+
+    def is_driver_error(self, error: Exception) -> bool: ...
+
+    def insert_unless_there(self, table: Table) -> Insert:
+        """An INSERT that does nothing where a unique constraint would be broken."""
+        ...
+
+    def exists(self) -> bool: ...
+
+    def create(self) -> None:
+        """Make an empty database where there is none."""
+        ...
+
+    def migration_engine(self) -> Engine:
+        """An engine whose every transaction keeps other migrations out until it ends."""
+        ...

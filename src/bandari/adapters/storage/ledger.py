@@ -1,0 +1,391 @@
+"""The books: holds, charges and receipts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+
+from bandari.adapters.storage import verify
+from bandari.adapters.storage.bounds import check_amount, check_text, check_usage
+from bandari.adapters.storage.database import Connection, Database
+from bandari.adapters.storage.group_commit import GroupCommit
+from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.schema import (
+    accounts,
+    epochs,
+    holds,
+    rate_cards,
+    receipts,
+    wallets,
+)
+from bandari.adapters.storage.statements import USAGE, HotStatements, compiled, first, given
+from bandari.domain.ledger import (
+    Charge,
+    Ending,
+    Hold,
+    Line,
+    Receipt,
+    RunningCount,
+    TransactionKind,
+    Verification,
+    Wallet,
+)
+from bandari.domain.pricing import RateCard
+from bandari.domain.usage import CountRule, Usage
+from bandari.service.ports import HoldAlreadyEnded, Placement
+
+_NOT_COUNTED = (None,) * len(USAGE)
+_CHARGE = TransactionKind.CHARGE.value
+_REVENUE = Line.REVENUE.value
+_OVERRUNS = Line.OVERRUNS.value
+
+
+class ColdStatements:
+    """What the books ask seldom."""
+
+    def __init__(self, database: Database) -> None:
+        dialect = database.dialect
+        self.insert_epoch = compiled(
+            dialect,
+            insert(epochs).values(opened_ms=given("opened_ms")).returning(epochs.c.id),
+            "opened_ms",
+        )
+        self.close_epoch = compiled(
+            dialect,
+            update(epochs)
+            .values(closed_ms=given("closed_ms"))
+            .where(epochs.c.id == given("id"), epochs.c.closed_ms.is_(None)),
+            *("closed_ms", "id"),
+        )
+        self.wallet = compiled(
+            dialect,
+            select(wallets.c.id, wallets.c.balance, wallets.c.held).where(
+                wallets.c.account_id == given("account_id"), wallets.c.asset == given("asset")
+            ),
+            *("account_id", "asset"),
+        )
+        self.dead_holds = compiled(
+            dialect,
+            first(
+                select(
+                    holds.c.id,
+                    wallets.c.account_id,
+                    wallets.c.asset,
+                    holds.c.amount,
+                    holds.c.epoch,
+                    holds.c.key_id,
+                    holds.c.model,
+                    holds.c.rate_card_id,
+                    holds.c.created_ms,
+                    holds.c.end_user,
+                    *(holds.c[name] for name in USAGE),
+                    rate_cards.c.model,
+                    rate_cards.c.asset,
+                    rate_cards.c.input_per_million,
+                    rate_cards.c.cached_input_per_million,
+                    rate_cards.c.cache_write_per_million,
+                    rate_cards.c.output_per_million,
+                    rate_cards.c.per_request,
+                    rate_cards.c.version,
+                    rate_cards.c.id,
+                )
+                .select_from(
+                    holds.join(epochs, epochs.c.id == holds.c.epoch)
+                    .join(wallets, wallets.c.id == holds.c.wallet_id)
+                    .join(rate_cards, rate_cards.c.id == holds.c.rate_card_id)
+                )
+                .where(epochs.c.closed_ms.is_not(None))
+                .order_by(holds.c.epoch, holds.c.id),
+                given("limit"),
+            ),
+            "limit",
+        )
+        self.open_holds = compiled(dialect, select(func.count()).select_from(holds))
+        self.receipt = compiled(
+            dialect,
+            select(
+                receipts.c.id,
+                accounts.c.name,
+                receipts.c.key_id,
+                receipts.c.model,
+                receipts.c.target,
+                wallets.c.asset,
+                receipts.c.amount,
+                receipts.c.overrun,
+                receipts.c.balance_after,
+                rate_cards.c.version,
+                *(receipts.c[name] for name in USAGE),
+                receipts.c.rule,
+                receipts.c.ending,
+                receipts.c.created_ms,
+                receipts.c.ended_ms,
+                receipts.c.end_user,
+                receipts.c.finish_reason,
+                receipts.c.reasoning_effort,
+                wallets.c.account_id,
+            )
+            .select_from(
+                receipts.join(wallets, wallets.c.id == receipts.c.wallet_id)
+                .join(accounts, accounts.c.id == wallets.c.account_id)
+                .join(rate_cards, rate_cards.c.id == receipts.c.rate_card_id)
+            )
+            .where(receipts.c.id == given("id")),
+            "id",
+        )
+
+
+class SqlLedger:
+    """``service.ports.Ledger`` on a database."""
+
+    def __init__(self, database: Database, writer: GroupCommit, reader: Reader) -> None:
+        self._database = database
+        self._writer = writer
+        self._reader = reader
+        self._hot = HotStatements(database.dialect)
+        self._cold = ColdStatements(database)
+
+    async def open_epoch(self, now_ms: int) -> int:
+        return await self._writer.run((), self._open_epoch, now_ms)
+
+    async def close_epoch(self, epoch: int, now_ms: int) -> None:
+        await self._writer.run((), self._close_epoch, epoch, now_ms)
+
+    async def dead_holds(self, limit: int) -> Sequence[tuple[Hold, RateCard]]:
+        return await self._writer.run((), self._dead_holds, limit)
+
+    async def place(self, hold: Hold) -> Placement:
+        check_amount(hold.amount)
+        check_text(hold.id, hold.asset, hold.model, hold.end_user)
+        if hold.counted is not None:
+            check_usage(hold.counted)
+        return await self._writer.run((hold.account_id,), self._place, hold)
+
+    async def extend(self, hold_id: str, amount: int, least: int) -> int:
+        check_amount(amount)
+        check_text(hold_id)
+        return await self._writer.run((hold_id,), self._extend, hold_id, amount, least)
+
+    async def count(self, counts: Sequence[RunningCount]) -> None:
+        rows: list[tuple[int | str, ...]] = []
+        for count in counts:
+            check_usage(count.usage)
+            check_text(count.hold_id)
+            rows.append((*_usage_row(count.usage), count.hold_id))
+        if rows:
+            await self._writer.run([count.hold_id for count in counts], self._count, rows)
+
+    async def post(self, charge: Charge) -> Receipt:
+        check_amount(charge.amount)
+        check_usage(charge.usage)
+        check_text(charge.hold_id, charge.target, charge.finish_reason, charge.reasoning_effort)
+        receipt = await self._writer.run((charge.hold_id,), self._post, charge)
+        if receipt is None:
+            raise HoldAlreadyEnded(charge.hold_id)
+        return receipt
+
+    async def void(self, hold_id: str) -> None:
+        check_text(hold_id)
+        if not await self._writer.run((hold_id,), self._void, hold_id):
+            raise HoldAlreadyEnded(hold_id)
+
+    async def receipt(self, receipt_id: str, account_id: int | None = None) -> Receipt | None:
+        check_text(receipt_id)
+        return await self._reader.run(self._receipt, receipt_id, account_id)
+
+    async def open_holds(self) -> int:
+        return await self._reader.run(self._open_holds)
+
+    async def verify(self, on_progress: Callable[[int, int], None] | None = None) -> Verification:
+        loop = asyncio.get_running_loop()
+
+        def report(done: int, steps: int) -> None:
+            if on_progress is not None:
+                loop.call_soon_threadsafe(on_progress, done, steps)
+
+        return await asyncio.to_thread(verify.verify, self._database, report)
+
+    # Operations: each runs inside the writer's transaction, or on a reader's connection.
+
+    def _open_epoch(self, connection: Connection, now_ms: int) -> int:
+        (epoch,) = connection.cursor.execute(self._cold.insert_epoch, (now_ms,)).fetchone()
+        connection.epoch_opened(epoch, now_ms)
+        return int(epoch)
+
+    def _close_epoch(self, connection: Connection, epoch: int, now_ms: int) -> None:
+        connection.cursor.execute(self._cold.close_epoch, (now_ms, epoch))
+        connection.epoch_closed(epoch)
+
+    def _dead_holds(self, connection: Connection, limit: int) -> Sequence[tuple[Hold, RateCard]]:
+        connection.close_dead_epochs()
+        rows = connection.cursor.execute(self._cold.dead_holds, (limit,)).fetchall()
+        return [(_hold(row), _rate_card(row[15:])) for row in rows]
+
+    def _place(self, connection: Connection, hold: Hold) -> Placement:
+        execute = connection.cursor.execute
+        row = execute(
+            self._hot.reserve, (hold.amount, hold.account_id, hold.asset, hold.amount)
+        ).fetchone()
+        if row is None:
+            row = execute(self._cold.wallet, (hold.account_id, hold.asset)).fetchone()
+            if row is None:
+                return Placement(False, None)
+            return Placement(False, Wallet(row[0], hold.account_id, hold.asset, row[1], row[2]))
+        execute(
+            self._hot.insert_hold,
+            (
+                hold.id,
+                row[0],
+                hold.amount,
+                hold.epoch,
+                hold.key_id,
+                hold.rate_card_id,
+                hold.model,
+                hold.created_ms,
+                hold.end_user,
+                *(_NOT_COUNTED if hold.counted is None else _usage_row(hold.counted)),
+            ),
+        )
+        return Placement(True, Wallet(row[0], hold.account_id, hold.asset, row[1], row[2]))
+
+    def _extend(self, connection: Connection, hold_id: str, amount: int, least: int) -> int:
+        execute = connection.cursor.execute
+        row = execute(self._hot.free_of_hold, (hold_id,)).fetchone()
+        if row is None:
+            return 0
+        wallet_id, free = row
+        granted = min(amount, free)
+        if granted < least or granted == 0:
+            return 0
+        execute(self._hot.enlarge_reserve, (granted, wallet_id))
+        execute(self._hot.enlarge_hold, (granted, hold_id))
+        return int(granted)
+
+    def _count(self, connection: Connection, rows: Sequence[tuple[int | str, ...]]) -> None:
+        connection.cursor.executemany(self._hot.count, rows)
+
+    def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
+        execute = connection.cursor.execute
+        hold = execute(self._hot.end_hold, (charge.hold_id,)).fetchone()
+        if hold is None:
+            return None
+        wallet_id, held, key_id, rate_card_id, model, created_ms, end_user, version = hold
+
+        taken = charge.amount
+        wallet = execute(self._hot.take_charge, (taken, held, wallet_id, held, taken)).fetchone()
+        if wallet is None:
+            # More than the hold and all that is free: take that, and book the rest to overruns.
+            (free,) = execute(self._hot.free_of_wallet, (wallet_id,)).fetchone()
+            taken = held + free
+            wallet = execute(
+                self._hot.take_charge, (taken, held, wallet_id, held, taken)
+            ).fetchone()
+        asset, balance, account = wallet
+        overrun = charge.amount - taken
+
+        (transaction_id,) = execute(
+            self._hot.insert_transaction, (_CHARGE, None, None, charge.ended_ms)
+        ).fetchone()
+        if taken and not overrun:
+            execute(
+                self._hot.insert_charge,
+                (transaction_id, asset, -taken, wallet_id, transaction_id, asset, taken),
+            )
+        elif charge.amount:
+            postings = (
+                (transaction_id, 0, asset, -taken, wallet_id, None),
+                (transaction_id, 1, asset, charge.amount, None, _REVENUE),
+                (transaction_id, 2, asset, -overrun, None, _OVERRUNS),
+            )
+            connection.cursor.executemany(
+                self._hot.insert_posting, [posting for posting in postings if posting[3]]
+            )
+
+        usage = charge.usage
+        execute(
+            self._hot.insert_receipt,
+            (
+                charge.hold_id,
+                transaction_id,
+                wallet_id,
+                key_id,
+                rate_card_id,
+                model,
+                charge.target,
+                taken,
+                overrun,
+                balance,
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cached_tokens,
+                usage.cache_write_tokens,
+                usage.reasoning_tokens,
+                charge.rule.value,
+                charge.ending.value,
+                created_ms,
+                charge.ended_ms,
+                end_user,
+                charge.finish_reason,
+                charge.reasoning_effort,
+            ),
+        )
+        return Receipt(
+            charge.hold_id,
+            account,
+            key_id,
+            model,
+            charge.target,
+            asset,
+            taken,
+            overrun,
+            balance,
+            version,
+            usage,
+            charge.rule,
+            charge.ending,
+            created_ms,
+            charge.ended_ms,
+            end_user,
+            charge.finish_reason,
+            charge.reasoning_effort,
+        )
+
+    def _void(self, connection: Connection, hold_id: str) -> bool:
+        hold = connection.cursor.execute(self._hot.end_hold, (hold_id,)).fetchone()
+        if hold is None:
+            return False
+        connection.cursor.execute(self._hot.release, (hold[1], hold[0]))
+        return True
+
+    def _receipt(
+        self, connection: Connection, receipt_id: str, account_id: int | None
+    ) -> Receipt | None:
+        row = connection.cursor.execute(self._cold.receipt, (receipt_id,)).fetchone()
+        if row is None or account_id not in (None, row[-1]):
+            return None
+        fields = [*row[:10], Usage(*row[10:15]), CountRule(row[15]), Ending(row[16]), *row[17:-1]]
+        return Receipt(*fields)
+
+    def _open_holds(self, connection: Connection) -> int:
+        return int(connection.cursor.execute(self._cold.open_holds).fetchone()[0])
+
+
+def _usage_row(usage: Usage) -> tuple[int, ...]:
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
+
+
+def _hold(row: tuple[Any, ...]) -> Hold:
+    fields = [*row[:10], None if row[10] is None else Usage(*row[10:15])]
+    return Hold(*fields)
+
+
+def _rate_card(row: tuple[Any, ...]) -> RateCard:
+    return RateCard(*row)

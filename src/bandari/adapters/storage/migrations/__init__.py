@@ -1,0 +1,1 @@
+"""The schema's history, one file for each revision; run by ``migrate.py``."""

@@ -1,0 +1,221 @@
+"""PostgreSQL: many servers at once, each with its own writer.
+
+Order of locks: a batch first locks the wallets it will change, by their ids; holds are only
+changed under their wallet's lock. Two servers then never wait for each other in a circle. Where
+they still do (new wallets, new rate cards), PostgreSQL breaks the circle and the batch runs again.
+
+A server is alive while its writer's session holds the advisory lock on the number of its epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import psycopg
+from psycopg.types.numeric import Int8Dumper
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Engine,
+    NullPool,
+    Table,
+    Text,
+    any_,
+    create_engine,
+    event,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import Connection as EngineConnection
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import Insert
+
+from bandari.adapters.storage.database import Connection, Cursor, Lock, Verdict
+from bandari.adapters.storage.schema import holds, wallets
+from bandari.adapters.storage.statements import compiled, given
+
+CONNECT_TIMEOUT_S = 5
+_LOCKS = 0x62616E64
+"""The first half of our advisory locks' keys ("band"); the second is an epoch, or this:"""
+_MIGRATION = 0
+
+_SETTINGS = (
+    "SET default_transaction_isolation = 'read committed'",
+    "SET lock_timeout = '10s'",
+    "SET statement_timeout = '60s'",
+    # "off" would acknowledge what a crash can lose; anything stronger is the operator's choice.
+    (
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    ),
+)
+_READER_SETTINGS = ("SET default_transaction_read_only = on", "SET lock_timeout = '10s'")
+
+_RETRY = frozenset({"40001", "40P01", "55P03"})
+_LOST = frozenset({"57P01", "57P02", "57P03"})
+# Read-only (a standby), and classes of states: lost, no resources, operator intervention, system.
+_UNAVAILABLE = ("25006", "08", "53", "57", "58")
+
+_dialect = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+_TAKE = compiled(
+    _dialect,
+    select(wallets.c.id)
+    .where(
+        wallets.c.id.in_(
+            union_all(
+                select(wallets.c.id).where(
+                    wallets.c.account_id == any_(given("account_ids", ARRAY(BigInteger)))
+                ),
+                select(holds.c.wallet_id).where(holds.c.id == any_(given("hold_ids", ARRAY(Text)))),
+            )
+        )
+    )
+    .order_by(wallets.c.id)
+    .with_for_update(key_share=True),
+    *("account_ids", "hold_ids"),
+)
+_CLAIM = "SELECT pg_advisory_lock(%s::int, %s::int)"
+_RELEASE = "SELECT pg_advisory_unlock(%s::int, %s::int)"
+_END_FORMER_SESSION = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND classid = %s::int AND objid = %s::int AND pid <> pg_backend_pid()"
+)
+_REOPEN = "UPDATE epochs SET closed_ms = NULL WHERE id = %s"
+_UNCLOSED = (
+    "SELECT id FROM epochs WHERE closed_ms IS NULL AND id IN (SELECT epoch FROM holds) ORDER BY id"
+)
+_IS_DEAD = "SELECT pg_try_advisory_xact_lock(%s::int, %s::int)"
+_CLOSE = "UPDATE epochs SET closed_ms = (extract(epoch FROM now()) * 1000)::bigint WHERE id = %s"
+
+
+class PostgresqlConnection:
+    """A connection that begins and commits only when it is told to."""
+
+    def __init__(self, raw: psycopg.Connection[Any], epochs: set[int]) -> None:
+        self._raw = raw
+        self._epochs = epochs
+        self.cursor = cast(Cursor, raw.cursor())
+
+    def begin(self) -> None:
+        self.cursor.execute("BEGIN")
+
+    def begin_snapshot(self) -> None:
+        self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # An audit of a large ledger takes as long as it takes.
+        self.cursor.execute("SET LOCAL statement_timeout = 0")
+
+    def commit(self) -> None:
+        self.cursor.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        self.cursor.execute("ROLLBACK")
+
+    def take(self, locks: Sequence[Lock]) -> None:
+        if locks:
+            account_ids = list({lock for lock in locks if isinstance(lock, int)})
+            hold_ids = list({lock for lock in locks if isinstance(lock, str)})
+            self.cursor.execute(_TAKE, (account_ids, hold_ids)).fetchall()
+
+    def epoch_opened(self, epoch: int, now_ms: int) -> None:  # noqa: ARG002
+        # Before the epoch is committed, so that nobody ever sees it without its lock.
+        self.cursor.execute(_CLAIM, (_LOCKS, epoch))
+        self._epochs.add(epoch)
+
+    def epoch_closed(self, epoch: int) -> None:
+        self._epochs.discard(epoch)
+        self.cursor.execute(_RELEASE, (_LOCKS, epoch))
+
+    def close_dead_epochs(self) -> None:
+        for (epoch,) in self.cursor.execute(_UNCLOSED).fetchall():
+            if epoch in self._epochs:
+                continue
+            # Held until this transaction ends: a server that comes back waits for it.
+            (is_dead,) = self.cursor.execute(_IS_DEAD, (_LOCKS, epoch)).fetchone()
+            if is_dead:
+                self.cursor.execute(_CLOSE, (epoch,))
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class PostgresqlDatabase:
+    """The database at a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.dialect: Dialect = _dialect
+        self._url = url
+        self._epochs: set[int] = set()
+
+    def connect(self) -> Connection:
+        raw = self._open(_SETTINGS)
+        try:
+            for epoch in self._epochs:
+                # The server may not have noticed yet that our former connection is gone.
+                raw.execute(_END_FORMER_SESSION, (_LOCKS, epoch))
+                raw.execute(_CLAIM, (_LOCKS, epoch))
+                raw.execute(_REOPEN, (epoch,))
+        except BaseException:
+            raw.close()
+            raise
+        return PostgresqlConnection(raw, self._epochs)
+
+    def connect_reader(self) -> Connection:
+        return PostgresqlConnection(self._open(_READER_SETTINGS), self._epochs)
+
+    def judge(self, error: Exception) -> Verdict:
+        if not isinstance(error, psycopg.Error):
+            return Verdict.CULPRIT
+        state = error.sqlstate
+        if state in _RETRY:
+            return Verdict.RETRY
+        if state in _LOST or (state is None and isinstance(error, psycopg.OperationalError)):
+            return Verdict.LOST
+        if isinstance(error, psycopg.InterfaceError):
+            return Verdict.LOST
+        if state is not None and state.startswith(_UNAVAILABLE):
+            return Verdict.UNAVAILABLE
+        return Verdict.CULPRIT
+
+    def is_driver_error(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.Error)
+
+    def insert_unless_there(self, table: Table) -> Insert:
+        return insert(table).on_conflict_do_nothing()
+
+    def exists(self) -> bool:
+        return True
+
+    def create(self) -> None:
+        """Nothing to do: the operator creates the database, Bandari the tables."""
+
+    def migration_engine(self) -> Engine:
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(self._url, connect_timeout=CONNECT_TIMEOUT_S),
+            poolclass=NullPool,
+        )
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: EngineConnection) -> None:
+            connection.exec_driver_sql(
+                "SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_LOCKS, _MIGRATION)
+            )
+
+        return engine
+
+    def _open(self, settings: Sequence[str]) -> psycopg.Connection[Any]:
+        raw = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        try:
+            # By default a number's size decides its type, and every mixture of sizes would be
+            # another prepared statement.
+            raw.adapters.register_dumper(int, Int8Dumper)
+            for setting in settings:
+                raw.execute(setting.encode())
+        except BaseException:
+            raw.close()
+            raise
+        return raw

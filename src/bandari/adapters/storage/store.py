@@ -1,0 +1,83 @@
+"""The store as a whole: opened by URL, and the four ports it implements."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from bandari.adapters.storage.accounts import SqlAccounts
+from bandari.adapters.storage.database import Database, UnsupportedDatabase
+from bandari.adapters.storage.group_commit import CommitObserver, GroupCommit
+from bandari.adapters.storage.keys import SqlKeys
+from bandari.adapters.storage.ledger import SqlLedger
+from bandari.adapters.storage.migrate import bring_up
+from bandari.adapters.storage.rate_cards import SqlRateCards
+from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.sqlite import SqliteDatabase
+
+
+class Store:
+    """Everything that is kept: the ledger, accounts, keys and rate cards of one database."""
+
+    def __init__(self, database: Database, on_commit: CommitObserver | None = None) -> None:
+        self.writer = GroupCommit(database, on_commit)
+        self.reader = Reader(database)
+        self.ledger = SqlLedger(database, self.writer, self.reader)
+        self.accounts = SqlAccounts(database, self.writer, self.reader)
+        self.keys = SqlKeys(database, self.writer, self.reader)
+        self.rate_cards = SqlRateCards(database, self.writer)
+
+    async def aclose(self) -> None:
+        """Finish the writes that are queued, then close every connection."""
+        await self.writer.aclose()
+        await self.reader.aclose()
+
+    async def __aenter__(self) -> Store:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def open_store(
+    url: str,
+    *,
+    create: bool = True,
+    migrate: bool = True,
+    on_commit: CommitObserver | None = None,
+) -> Store:
+    """Open the database at ``sqlite:////absolute/path`` or ``postgresql://…``.
+
+    Blocks while the schema is brought up to date. Raises a ``StorageError`` if there is no database
+    and ``create`` is false, if its schema is old and ``migrate`` is false, or if it is too new.
+    """
+    database = open_database(url)
+    bring_up(database, create=create, migrate=migrate)
+    return Store(database, on_commit)
+
+
+def open_database(url: str) -> Database:
+    """The database that a URL names, of whichever kind."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UnsupportedDatabase("The database URL cannot be read.") from error
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        return SqliteDatabase(parsed.database or "")
+    if kind in ("postgresql", "postgres"):
+        # Imported here because its driver is an optional part of the package.
+        from bandari.adapters.storage.postgresql import PostgresqlDatabase  # noqa: PLC0415
+
+        plain = parsed.set(drivername="postgresql")
+        return PostgresqlDatabase(plain.render_as_string(hide_password=False))
+    raise UnsupportedDatabase(
+        f"The database URL begins with sqlite:// or postgresql://, not {kind}://."
+    )
