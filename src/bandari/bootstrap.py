@@ -1,0 +1,305 @@
+"""Puts the house together: the only file that knows the concrete classes.
+
+Configuration comes in as values and leaves as objects that know nothing of it. What is opened here
+is closed here, in the opposite order, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bandari.adapters import logs
+from bandari.adapters.clock import SystemClock
+from bandari.adapters.engine.settings import EngineSettings
+from bandari.adapters.engine.status import Ready
+from bandari.adapters.engine.supervisor import EngineSupervisor
+from bandari.adapters.metrics import PrometheusMetrics
+from bandari.adapters.providers.chat_completions import Address, ChatCompletionsUpstream
+from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES
+from bandari.adapters.providers.transport import HttpTransport, Timeouts
+from bandari.adapters.storage import Store, open_store
+from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Settings
+from bandari.domain.catalogue import LOCAL, Model
+from bandari.domain.pricing import token_card
+from bandari.service import upkeep
+from bandari.service.access import Access
+from bandari.service.books import Books
+from bandari.service.identifiers import time_ordered_id
+from bandari.service.inference import Inference
+from bandari.service.inference import Settings as InferenceSettings
+from bandari.service.limiting import Limiter
+from bandari.service.models import Models, OpenProvider
+from bandari.service.ports import Metrics, Upstream
+from bandari.web import listener
+from bandari.web.app import App, Route
+from bandari.web.chat import ChatCompletions, ChatSettings
+from bandari.web.keys import KeyCheck
+from bandari.web.models import ModelList
+from bandari.web.operations import Operations
+from bandari.wire.chat_completions.request import Dialect
+
+PACKAGED_MODEL = Path(__file__).parent / "adapters" / "engine" / "models" / "bandari-tiny.gguf"
+
+ENGINE_TIMEOUTS = Timeouts(first_event_ms=600_000, answer_ms=3_600_000)
+"""Patient: requests queue for a slot inside the engine, and a big model on a small machine
+is slow.
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class AlreadyServing(Exception):
+    """Another server uses this data directory."""
+
+
+class Listening(Struct, frozen=True):
+    """What a server that has just become ready can say of itself."""
+
+    url: str
+    store: Store
+    models: Sequence[Model]
+
+
+OnListening = Callable[[Listening], Awaitable[None]]
+
+
+@contextmanager
+def data_directory(path: Path) -> Iterator[None]:
+    """The data directory, made if need be, and locked for one server until the end."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyServing(f"Another server uses the data directory {path}.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def open_books(
+    settings: Settings, on_commit: Callable[[int, float], None] | None = None
+) -> AsyncIterator[Store]:
+    """The store, for a command or for a server. Its schema is brought up to date first."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = await asyncio.to_thread(open_store, settings.database_url, on_commit=on_commit)
+    async with store:
+        yield store
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The engine's, for the model that the configuration names or the one in the box."""
+    engine = settings.engine
+    return EngineSettings(
+        model_path=engine.model or PACKAGED_MODEL,
+        slots=engine.slots,
+        context_window=engine.context_window,
+        threads=engine.threads,
+        start_timeout_s=engine.start_timeout_ms / 1000,
+    )
+
+
+def serve(settings: Settings, on_listening: OnListening | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises what keeps the server from starting.
+
+    ``on_listening`` is awaited once, when requests are answered.
+    """
+    logs.set_up()
+    with (
+        data_directory(settings.data_dir),
+        asyncio.Runner(loop_factory=listener.event_loop) as runner,
+    ):
+        runner.run(_serve(settings, on_listening))
+
+
+async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics, clock = PrometheusMetrics(), SystemClock()
+    async with AsyncExitStack() as stack:
+        bound = stack.enter_context(
+            closing(listener.bind(settings.server.host, settings.server.port))
+        )
+        store = await stack.enter_async_context(
+            open_books(settings, lambda operations, seconds: metrics.committed(seconds, operations))
+        )
+        engine = await _started_engine(settings, stack)
+        epoch = await store.ledger.open_epoch(clock.now_ms())
+        settled = await upkeep.settle_dead_holds(store.ledger, clock)
+        if settled:
+            _log.warning("settled the holds of a server that died", extra={"settled": settled})
+        models = await _pinned_models(settings, store)
+        inference = Inference(
+            models=models,
+            books=Books(store.ledger),
+            upstreams=_upstreams(settings, engine, stack),
+            clock=clock,
+            metrics=metrics,
+            epoch=epoch,
+            random_bytes=secrets.token_bytes,
+            settings=InferenceSettings(
+                max_open=settings.server.max_open_requests,
+                max_recording_bytes=settings.server.recording_max_bytes,
+            ),
+        )
+        app = _app(settings, store, models, inference, metrics, clock, engine)
+        loops = [
+            asyncio.create_task(upkeep.keep_counts_durable(inference, store.ledger)),
+            asyncio.create_task(upkeep.watch_open_holds(store.ledger, metrics)),
+        ]
+        async with listener.listening(app, bound):
+            url = listener.url_of(bound)
+            _log.info("serving", extra={"detail": url, "pid": os.getpid()})
+            if on_listening is not None:
+                await on_listening(Listening(url, store, models.all()))
+            await stop.wait()
+            _log.info("draining")
+            await inference.drain(settings.server.drain_timeout_ms / 1000)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await store.ledger.close_epoch(epoch, clock.now_ms())
+    _log.info("stopped")
+
+
+async def _started_engine(settings: Settings, stack: AsyncExitStack) -> EngineSupervisor | None:
+    if not settings.uses_engine:
+        return None
+    engine = EngineSupervisor(engine_settings(settings))
+    stack.push_async_callback(engine.stop)
+    await engine.start()
+    return engine
+
+
+async def _pinned_models(settings: Settings, store: Store) -> Models:
+    """The models with their rate cards as the ledger knows them, by id and version."""
+    open_names = [name for name, provider in settings.providers.items() if provider.any_model]
+    cards = [card for model in settings.models for card in model.rate_cards]
+    cards += [token_card(f"{name}:*") for name in open_names]
+    pinned = iter(await store.rate_cards.pin(cards))
+    models = [
+        msgspec.structs.replace(model, rate_cards=tuple(next(pinned) for _ in model.rate_cards))
+        for model in settings.models
+    ]
+    open_providers = {
+        name: OpenProvider(name, DEFAULT_CONTEXT_WINDOW, (next(pinned),)) for name in open_names
+    }
+    return Models(models, open_providers, settings.default_provider)
+
+
+def _upstreams(
+    settings: Settings, engine: EngineSupervisor | None, stack: AsyncExitStack
+) -> dict[str, Upstream]:
+    upstreams: dict[str, Upstream] = {}
+    for name, provider in settings.providers.items():
+        transport = HttpTransport(_timeouts(provider), provider.max_connections)
+        stack.push_async_callback(transport.close)
+        upstreams[name] = ChatCompletionsUpstream(
+            name,
+            transport,
+            _always(_address(provider)),
+            Dialect(
+                extra_fields=frozenset(provider.extra_fields),
+                max_tokens_field=provider.max_tokens_field,
+                streams=provider.streams,
+            ),
+            max_choices=provider.max_choices,
+        )
+    if engine is not None:
+        transport = HttpTransport(ENGINE_TIMEOUTS, settings.server.max_open_requests)
+        stack.push_async_callback(transport.close)
+        upstreams[LOCAL] = ChatCompletionsUpstream(
+            LOCAL,
+            transport,
+            lambda: Address(engine.base_url, _headers({}, engine.api_key)),
+            LLAMA_CPP,
+            max_choices=MAX_CHOICES,
+            counts_input=True,
+        )
+    return upstreams
+
+
+def _always(address: Address) -> Callable[[], Address]:
+    return lambda: address
+
+
+def _address(provider: Provider) -> Address:
+    return Address(provider.base_url.rstrip("/"), _headers(provider.headers, provider.api_key))
+
+
+def _headers(extra: Mapping[str, str], api_key: str | None) -> Mapping[str, str]:
+    headers = {"content-type": "application/json", **extra}
+    if api_key is not None:
+        headers["authorization"] = f"Bearer {api_key}"
+    return headers
+
+
+def _timeouts(provider: Provider) -> Timeouts:
+    return Timeouts(
+        connect_ms=provider.connect_timeout_ms,
+        first_event_ms=provider.first_event_timeout_ms,
+        idle_ms=provider.idle_timeout_ms,
+        answer_ms=provider.answer_timeout_ms,
+    )
+
+
+def _app(
+    settings: Settings,
+    store: Store,
+    models: Models,
+    inference: Inference,
+    metrics: Metrics,
+    clock: SystemClock,
+    engine: EngineSupervisor | None,
+) -> App:
+    server = settings.server
+    keys = KeyCheck(Access(store.keys, clock, settings.key_prefix))
+    chat = ChatCompletions(
+        keys=keys,
+        limiter=Limiter(settings.groups, clock),
+        inference=inference,
+        metrics=metrics,
+        settings=ChatSettings(
+            max_body_bytes=server.max_body_bytes,
+            max_messages=server.max_messages,
+            body_timeout_ms=server.body_timeout_ms,
+            first_status_timeout_ms=server.first_status_timeout_ms,
+            keepalive_ms=server.keepalive_ms,
+        ),
+    )
+    model_list = ModelList(keys, models, metrics, clock.now_ms() // 1000)
+    operations = Operations(metrics, lambda: _obstacles(engine, inference))
+    routes = [
+        Route("/v1/chat/completions", POST=chat),
+        Route("/v1/models", GET=model_list.list),
+        Route("/v1/models/{id}", GET=model_list.one),
+        Route("/healthz", GET=operations.alive),
+        Route("/readyz", GET=operations.ready),
+        Route("/metrics", GET=operations.metrics),
+    ]
+    return App(
+        routes, metrics, lambda: f"req_{time_ordered_id(clock.now_ms(), secrets.token_bytes)}"
+    )
+
+
+def _obstacles(engine: EngineSupervisor | None, inference: Inference) -> Sequence[str]:
+    obstacles = []
+    if inference.is_draining:
+        obstacles.append("the server is shutting down")
+    if engine is not None and not isinstance(engine.status, Ready):
+        obstacles.append(f"the engine is {type(engine.status).__name__.lower()}")
+    return obstacles

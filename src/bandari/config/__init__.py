@@ -1,0 +1,27 @@
+"""Configuration as values, and how it is read from file and environment.
+
+Only ``bootstrap`` and ``cli`` know this package. Everybody else is handed the values they need.
+"""
+
+from bandari.config.reading import ConfigError, load
+from bandari.config.values import (
+    DEFAULT_CONTEXT_WINDOW,
+    DEFAULT_MODEL,
+    Engine,
+    Overrides,
+    Provider,
+    Server,
+    Settings,
+)
+
+__all__ = [
+    "DEFAULT_CONTEXT_WINDOW",
+    "DEFAULT_MODEL",
+    "ConfigError",
+    "Engine",
+    "Overrides",
+    "Provider",
+    "Server",
+    "Settings",
+    "load",
+]

@@ -1,0 +1,192 @@
+"""The file's ``[models]`` into the catalogue's models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from bandari.config.checks import check_asset, check_bounds, check_defaults, check_model_id
+from bandari.config.positions import Path
+from bandari.config.tables import Problems, TableReader, shown, suggestion
+from bandari.config.values import (
+    DEFAULT_CONTEXT_WINDOW,
+    DEFAULT_MODEL,
+    Engine,
+    ModelTable,
+    PriceTable,
+    TargetTable,
+)
+from bandari.domain.bounds import Bounds
+from bandari.domain.catalogue import LOCAL, Defaults, Model, Target
+from bandari.domain.pricing import RateCard, token_card
+
+_APART: Final = ("targets", "prices")
+
+
+def read_models(
+    value: object,
+    reader: TableReader,
+    problems: Problems,
+    providers: Sequence[str],
+    engine: Engine,
+) -> tuple[Model, ...]:
+    """The models of the file, or the model in the box where the file has none."""
+    table = reader.table(value, ("models",)) or {}
+    if not table:
+        return (_model_in_the_box(engine),)
+    models: list[Model] = []
+    holders: dict[str, str] = {model_id: model_id for model_id in table}
+    for model_id, content in table.items():
+        path = ("models", model_id)
+        check_model_id(model_id, path, problems)
+        model = _read_model(model_id, content, reader, problems, providers, engine)
+        if model is None:
+            continue
+        models.append(model)
+        for at, alias in enumerate(model.aliases):
+            check_model_id(alias, (*path, "aliases", at), problems)
+            holder = holders.setdefault(alias, model_id)
+            if holder != model_id or alias == model_id or alias in model.aliases[:at]:
+                problems.add(
+                    (*path, "aliases", at), f"'{alias}' already means the model '{holder}'"
+                )
+    return tuple(models)
+
+
+def _model_in_the_box(engine: Engine) -> Model:
+    return Model(
+        id=DEFAULT_MODEL,
+        targets=(Target(LOCAL, DEFAULT_MODEL),),
+        rate_cards=(token_card(DEFAULT_MODEL),),
+        context_window=engine.context_window,
+        max_output_tokens=engine.context_window,
+        defaults=Defaults(),
+        bounds=Bounds(),
+    )
+
+
+def _read_model(
+    model_id: str,
+    content: object,
+    reader: TableReader,
+    problems: Problems,
+    providers: Sequence[str],
+    engine: Engine,
+) -> Model | None:
+    path = ("models", model_id)
+    keys = reader.table(content, path)
+    if keys is None:
+        return None
+    rest = {key: value for key, value in keys.items() if key not in _APART}
+    table = reader.struct(rest, ModelTable, path, _APART)
+    targets = _read_targets(keys.get("targets"), (*path, "targets"), reader, problems, providers)
+    cards = _read_prices(model_id, keys.get("prices", {}), (*path, "prices"), reader, problems)
+    if table is None or not targets:
+        return None
+    is_local = any(target.provider == LOCAL for target in targets)
+    largest = engine.context_window if is_local else None
+    window = table.context_window or largest or DEFAULT_CONTEXT_WINDOW
+    if largest is not None and window > largest:
+        problems.add(
+            (*path, "context_window"),
+            f"{window} is more than the {largest} of [engine] context_window, "
+            "and the model has the target local",
+        )
+    output = table.max_output_tokens or window
+    is_window_known = "context_window" not in keys or table.context_window is not None
+    if output > window and is_window_known:
+        problems.add(
+            (*path, "max_output_tokens"), f"{output} is more than the context window of {window}"
+        )
+    check_bounds(table.bounds, (*path, "bounds"), problems)
+    check_defaults(table.defaults, table.bounds, output, (*path, "defaults"), problems)
+    return Model(
+        id=model_id,
+        targets=targets,
+        rate_cards=cards,
+        context_window=window,
+        max_output_tokens=output,
+        defaults=table.defaults,
+        bounds=table.bounds,
+        owned_by=table.owned_by,
+        aliases=table.aliases,
+    )
+
+
+def _read_targets(
+    value: object,
+    path: Path,
+    reader: TableReader,
+    problems: Problems,
+    providers: Sequence[str],
+) -> tuple[Target, ...]:
+    """Strings are tried in their order; tables by their priority and weight."""
+    if value is None:
+        problems.add(path, 'is missing; expected a list like ["local:bandari-tiny"]')
+        return ()
+    if not isinstance(value, list) or not value:
+        problems.add(path, f'expected a list like ["local:bandari-tiny"], got {shown(value, path)}')
+        return ()
+    if len({isinstance(item, dict) for item in value}) > 1:
+        problems.add(
+            path, "mixes strings (tried in order) and tables (tried by priority); use one of them"
+        )
+        return ()
+    targets: list[Target] = []
+    for at, item in enumerate(value):
+        here = (*path, at)
+        if isinstance(item, dict):
+            table = reader.struct(item, TargetTable, here)
+        else:
+            text = reader.value(item, str, here)
+            table = None if text is None else TargetTable(target=text or " ", priority=at)
+        target = None if table is None else _target(table, here, problems, providers)
+        if target is None:
+            continue
+        if any(str(target) == str(other) for other in targets):
+            problems.add(here, f"'{target}' is named twice")
+        targets.append(target)
+    return tuple(targets)
+
+
+def _target(
+    table: TargetTable, path: Path, problems: Problems, providers: Sequence[str]
+) -> Target | None:
+    provider, colon, model = table.target.partition(":")
+    if not colon or not model.strip():
+        problems.add(
+            path, f"expected 'provider:model', like 'local:bandari-tiny', got '{table.target}'"
+        )
+        return None
+    if provider not in providers:
+        problems.add(path, f"there is no provider '{provider}'; {suggestion(provider, providers)}")
+        return None
+    return Target(provider, model, table.priority, table.weight)
+
+
+def _read_prices(
+    model_id: str, value: object, path: Path, reader: TableReader, problems: Problems
+) -> tuple[RateCard, ...]:
+    cards: list[RateCard] = []
+    for asset, content in (reader.table(value, path) or {}).items():
+        check_asset(asset, (*path, asset), problems)
+        price = reader.struct(content, PriceTable, (*path, asset))
+        if price is None:
+            continue
+        fresh, cached, written = (
+            price.input_per_million,
+            price.cached_input_per_million,
+            price.cache_write_per_million,
+        )
+        cards.append(
+            RateCard(
+                model=model_id,
+                asset=asset,
+                input_per_million=fresh,
+                cached_input_per_million=fresh if cached is None else cached,
+                cache_write_per_million=fresh if written is None else written,
+                output_per_million=price.output_per_million,
+                per_request=price.per_request,
+            )
+        )
+    return tuple(cards) or (token_card(model_id),)

@@ -1,0 +1,177 @@
+"""What can be configured: each table of the file as a struct, with its ranges and defaults.
+
+A field's name is its key in the file. The structs that end in ``Table`` are the file's spelling of
+values that live in ``domain``; ``reading`` turns one into the other. Units come last in names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from bandari.domain.bounds import MAX_CHOICES, MAX_INTEGER, Bounds
+from bandari.domain.catalogue import LOCAL, Defaults, Group, Model
+
+DEFAULT_MODEL: Final = "bandari-tiny"
+"""The public id, and the engine's name, of the model in the box."""
+
+DEFAULT_CONTEXT_WINDOW: Final = 128_000
+"""Tokens, for a model that no target of is ``local`` and whose window the file does not say."""
+
+DEFAULT_GROUP: Final = "default"
+MAX_PRICE: Final = 10**12
+
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Tokens = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+Window = Annotated[int, Meta(ge=256, le=100_000_000)]
+Price = Annotated[int, Meta(ge=0, le=MAX_PRICE)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """An upstream by base URL and key. Its name is the first half of ``name:model`` ids."""
+
+    name: str
+    base_url: Text
+    protocol: Text = "chat_completions"
+    api_key: Text | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    connect_timeout_ms: Milliseconds = 5_000
+    first_event_timeout_ms: Milliseconds = 120_000
+    idle_timeout_ms: Milliseconds = 60_000
+    answer_timeout_ms: Milliseconds = 600_000
+    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    max_choices: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] = MAX_CHOICES
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    streams: bool = True
+    any_model: bool = False
+    extra_fields: tuple[Text, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self.base_url!r})"
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """The engine in the box. ``context_window`` is in tokens per slot.
+
+    ``model`` is a GGUF file; None is the one that comes with the package. ``threads`` 0 leaves the
+    number to the engine.
+    """
+
+    model: Path | None = None
+    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    context_window: Window = 8_192
+    threads: Annotated[int, Meta(ge=0, le=1_024)] = 0
+    start_timeout_ms: Milliseconds = 120_000
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """HTTP in. Port 0 takes any free port."""
+
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8_080
+    max_body_bytes: Annotated[int, Meta(ge=1_024, le=2**30)] = 32 * 2**20
+    max_messages: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    max_open_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 2_000
+    body_timeout_ms: Milliseconds = 30_000
+    drain_timeout_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 30_000
+    first_status_timeout_ms: Milliseconds = 10_000
+    keepalive_ms: Annotated[int, Meta(ge=5, le=86_400_000)] = 15_000
+    recording_max_bytes: Annotated[int, Meta(ge=65_536, le=2**30)] = 16 * 2**20
+    cors_origins: tuple[Text, ...] = ()
+    trusted_proxies: tuple[Text, ...] = ()
+
+
+class StoreTable(Struct, frozen=True, kw_only=True):
+    """``[store]``. Without a URL the books are ``bandari.db`` in the data directory."""
+
+    url: Text | None = None
+
+
+class TargetTable(Struct, frozen=True, kw_only=True):
+    """One of a model's ``targets``, where it needs a weight or a priority."""
+
+    target: Text
+    priority: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    weight: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+
+
+class PriceTable(Struct, frozen=True, kw_only=True):
+    """``prices.ASSET`` of a model: integers in the asset's smallest unit.
+
+    Cached input and cache writes cost what input costs, where nothing else is said.
+    """
+
+    input_per_million: Price
+    output_per_million: Price
+    cached_input_per_million: Price | None = None
+    cache_write_per_million: Price | None = None
+    per_request: Price = 0
+
+
+class ModelTable(Struct, frozen=True, kw_only=True):
+    """``[models."ID"]``. ``targets`` and ``prices`` are read on their own."""
+
+    aliases: tuple[Text, ...] = ()
+    context_window: Window | None = None
+    max_output_tokens: Tokens | None = None
+    owned_by: Text = "bandari"
+    defaults: Defaults = Defaults()
+    bounds: Bounds = Bounds()
+
+
+class LimitsTable(Struct, frozen=True, kw_only=True):
+    """``[groups.NAME] limits``. What is not said is not limited."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+
+
+class GroupTable(Struct, frozen=True, kw_only=True):
+    """``[groups.NAME]``."""
+
+    limits: LimitsTable = LimitsTable()
+
+
+class TopTable(Struct, frozen=True, kw_only=True):
+    """The keys above the first table header."""
+
+    key_prefix: Annotated[str, Meta(pattern="^[a-z0-9_]{1,32}$")] = "bd_live_"
+    default_provider: Text = LOCAL
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What the command line says; it wins over environment and file."""
+
+    data_dir: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    model: Path | None = None
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All that one process was told: command line, environment and file, checked and merged.
+
+    ``providers`` does not hold ``local``. ``groups`` always holds ``default``.
+    """
+
+    data_dir: Path
+    database_url: str
+    admin_key: str | None
+    key_prefix: str
+    default_provider: str
+    providers: Mapping[str, Provider]
+    engine: Engine
+    models: tuple[Model, ...]
+    groups: Mapping[str, Group]
+    server: Server
+
+    def __repr__(self) -> str:
+        return f"Settings(data_dir={str(self.data_dir)!r})"
+
+    @property
+    def uses_engine(self) -> bool:
+        """Whether any model needs the engine in the box."""
+        return any(target.provider == LOCAL for model in self.models for target in model.targets)

@@ -1,0 +1,4 @@
+"""HTTP in: ASGI endpoints, errors at the edge, the operator's pages.
+
+Knows service, wire and domain.
+"""

@@ -1,0 +1,188 @@
+"""``POST /v1/chat/completions``: from bytes to a generation, and from its recording to the
+client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from msgspec import Struct
+
+from bandari.domain.chat import ChatRequest
+from bandari.domain.ledger import Ending
+from bandari.domain.outcome import Allow, Deny
+from bandari.service.generation import Generation
+from bandari.service.inference import Inference, Opening
+from bandari.service.limiting import Limiter
+from bandari.service.ports import FrameEncoder, Metrics
+from bandari.service.recording import Reader
+from bandari.web import problems
+from bandari.web.exchange import ClientLeft, Exchange
+from bandari.web.keys import KeyCheck
+from bandari.wire.chat_completions.answer import Envelope, StreamEncoder, WholeEncoder
+from bandari.wire.chat_completions.request import decode_request
+from bandari.wire.sse import comment_frame
+
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
+MAX_IGNORED_HEADER_CHARACTERS: Final = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class ChatSettings(Struct, frozen=True):
+    """Bounds of the surface. Times in milliseconds, sizes in bytes."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_messages: int = 10_000
+    body_timeout_ms: int = 30_000
+    first_status_timeout_ms: int = 10_000
+    keepalive_ms: int = 15_000
+
+
+class ChatCompletions:
+    """The endpoint. One instance serves all requests."""
+
+    def __init__(
+        self,
+        *,
+        keys: KeyCheck,
+        limiter: Limiter,
+        inference: Inference,
+        metrics: Metrics,
+        settings: ChatSettings,
+    ) -> None:
+        self._keys = keys
+        self._limiter = limiter
+        self._inference = inference
+        self._metrics = metrics
+        self._settings = settings
+
+    async def __call__(self, exchange: Exchange) -> None:
+        settings = self._settings
+        principal = await self._keys.principal(exchange)
+        if isinstance(principal, Deny):
+            await problems.tell(exchange, principal, self._metrics)
+            return
+        admission = self._limiter.admit(principal)
+        _limit_headers(exchange, admission)
+        if isinstance(admission, Deny):
+            await problems.tell(exchange, admission, self._metrics)
+            return
+        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
+        request = decode_request(body, max_messages=settings.max_messages)
+        generation = await self._inference.begin(
+            principal, request, lambda opening: _encoder(request, opening)
+        )
+        if isinstance(generation, Deny):
+            await problems.tell(exchange, generation, self._metrics)
+            return
+        leaving = asyncio.create_task(_stop_when_left(exchange, generation))
+        try:
+            if request.stream:
+                await self._stream(exchange, generation)
+            else:
+                await self._whole(exchange, generation)
+        except ClientLeft:
+            generation.stop(Ending.CLIENT_LEFT)
+        finally:
+            leaving.cancel()
+
+    async def _whole(self, exchange: Exchange, generation: Generation) -> None:
+        recording = generation.recording
+        pieces = recording.reader()
+        body = await pieces.read()
+        while not recording.ended or pieces.has_more:
+            body += await pieces.read()
+        _answer_headers(exchange, generation)
+        if recording.problem is not None:
+            await problems.tell(exchange, recording.problem, self._metrics)
+        else:
+            await exchange.respond(200, problems.JSON, body)
+
+    async def _stream(self, exchange: Exchange, generation: Generation) -> None:
+        recording = generation.recording
+        reader = recording.reader()
+        first = await self._first_frames(reader)
+        _answer_headers(exchange, generation)
+        if recording.problem is not None and recording.failed_early:
+            await problems.tell(exchange, recording.problem, self._metrics)
+            return
+        exchange.headers.append((b"cache-control", b"no-cache"))
+        exchange.headers.append((b"x-accel-buffering", b"no"))
+        await exchange.begin(200, EVENT_STREAM)
+        await exchange.write(first)
+        keepalive_s = self._settings.keepalive_ms / 1000
+        while True:
+            try:
+                async with asyncio.timeout(keepalive_s):
+                    frames = await reader.read()
+            except TimeoutError:
+                frames = comment_frame()
+            if not frames:
+                break
+            await exchange.write(frames)
+        if recording.problem is None:
+            await exchange.end()
+            return
+        # Told in-stream by now. The missing end of the body tells it to those who skip events.
+        self._metrics.problem_told(recording.problem.code, recording.problem.blame.value)
+
+    async def _first_frames(self, reader: Reader) -> bytes:
+        """The first frames, or a keepalive when they are late: the status can wait no longer."""
+        try:
+            async with asyncio.timeout(self._settings.first_status_timeout_ms / 1000):
+                return await reader.read()
+        except TimeoutError:
+            return comment_frame()
+
+
+def _encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
+    envelope = Envelope(opening.id, opening.created_s, opening.model)
+    if request.stream:
+        return StreamEncoder(
+            envelope, choices=request.sampling.n, include_usage=request.include_usage
+        )
+    return WholeEncoder(envelope, wants_logprobs=request.sampling.logprobs)
+
+
+async def _stop_when_left(exchange: Exchange, generation: Generation) -> None:
+    await exchange.client_left()
+    generation.stop(Ending.CLIENT_LEFT)
+
+
+def _answer_headers(exchange: Exchange, generation: Generation) -> None:
+    headers = exchange.headers
+    headers.append((b"x-bandari-receipt", generation.receipt_id.encode()))
+    headers.append((b"x-bandari-stream", generation.recording.id.encode()))
+    if generation.max_tokens is not None:
+        headers.append((b"x-bandari-max-tokens", b"%d" % generation.max_tokens))
+    if generation.ignored:
+        names = ", ".join(generation.ignored)[:MAX_IGNORED_HEADER_CHARACTERS]
+        printable = "".join(c if " " <= c <= "~" else "?" for c in names)
+        headers.append((b"x-bandari-ignored", printable.encode()))
+
+
+def _limit_headers(exchange: Exchange, admission: Allow | Deny) -> None:
+    if admission.limit is None:
+        return
+    remaining = reset_ms = 0
+    if isinstance(admission, Allow):
+        remaining, reset_ms = admission.remaining or 0, admission.reset_ms or 0
+    else:
+        reset_ms = admission.retry_after_ms or 0
+    exchange.headers += (
+        (b"x-ratelimit-limit-requests", b"%d" % admission.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % remaining),
+        (b"x-ratelimit-reset-requests", duration(reset_ms).encode()),
+    )
+
+
+def duration(milliseconds: int) -> str:
+    """A duration as OpenAI's headers spell it: ``12ms``, ``1.5s``, ``6m0s``."""
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest_ms = divmod(milliseconds, 60_000)
+    seconds = f"{rest_ms / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
