@@ -33,6 +33,7 @@ from bandari.domain.catalogue import LOCAL, Group
 
 MAX_FILE_BYTES: Final = 2**20
 
+_NOT_IN_A_URL: Final = "?#%\0\r\n"
 _TABLES: Final = ("providers", "engine", "models", "groups", "server", "store")
 _SYNTAX_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _SYNTAX_END = re.compile(r"\s*\(at end of document\)$")
@@ -159,14 +160,14 @@ def _read(
         return None
     data_dir = overrides.data_dir or _absolute(environ.get("BANDARI_DATA"), FilePath.cwd())
     data_dir = (data_dir or default_data_dir(environ)).expanduser().absolute()
+    url = environ.get("BANDARI_DATABASE_URL") or store.url
+    if url is None and not set(_NOT_IN_A_URL).isdisjoint(str(data_dir)):
+        problems.elsewhere.append(f"{str(data_dir)!r}: a data directory has none of ? # %")
+        return None
     here = FilePath.cwd() if file is None else file.absolute().parent
     return Settings(
         data_dir=data_dir,
-        database_url=(
-            environ.get("BANDARI_DATABASE_URL")
-            or store.url
-            or f"sqlite:///{data_dir / 'bandari.db'}"
-        ),
+        database_url=url or f"sqlite:///{data_dir / 'bandari.db'}",
         admin_key=environ.get("BANDARI_ADMIN_KEY") or None,
         key_prefix=top.key_prefix,
         default_provider=top.default_provider,
