@@ -55,6 +55,8 @@ ENGINE_TIMEOUTS = Timeouts(first_event_ms=600_000, answer_ms=3_600_000)
 """Patient: requests queue for a slot inside the engine, and a big model on a small machine
 is slow.
 """
+ENGINE_CONNECTIONS = 1000
+"""Below the engine's number of HTTP threads: an open request holds one, and so does ``/health``."""
 
 _log = logging.getLogger(__name__)
 
@@ -220,7 +222,7 @@ def _upstreams(
             max_choices=provider.max_choices,
         )
     if engine is not None:
-        transport = HttpTransport(ENGINE_TIMEOUTS, settings.server.max_open_requests)
+        transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS)
         stack.push_async_callback(transport.close)
         upstreams[LOCAL] = ChatCompletionsUpstream(
             LOCAL,

@@ -59,8 +59,9 @@ class AnswerFold:
 
     __slots__ = ("_choices",)
 
-    def __init__(self) -> None:
-        self._choices: dict[int, _ChoiceDraft] = {}
+    def __init__(self, choices: int = 0) -> None:
+        """``choices``: how many the answer has at least, also where nothing was generated."""
+        self._choices = {index: _ChoiceDraft() for index in range(choices)}
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:

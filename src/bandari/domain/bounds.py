@@ -49,9 +49,8 @@ def check(request: ChatRequest, bounds: Bounds) -> None:
     ):
         if value is not None and not low <= value <= high:
             raise InvalidValue(
-                f"'{name}' must be between {low:g} and {high:g}, and is {value:g}."
-                if high < MAX_INTEGER
-                else f"'{name}' must be between {low} and {high}, and is {value}.",
+                f"'{name}' must be between {_number(low)} and {_number(high)}, and is "
+                f"{_number(value)}.",
                 param=name,
             )
     if len(sampling.stop) > MAX_STOP_SEQUENCES:
@@ -67,6 +66,12 @@ def check(request: ChatRequest, bounds: Bounds) -> None:
     if len(bounds.roles) < len(Role):
         _check_roles(request, bounds)
     _check_tools(request)
+
+
+def _number(value: float) -> str:
+    """A number exactly as it is, as far as anyone wants to read it."""
+    text = str(value).removesuffix(".0")
+    return text if len(text) <= 24 else f"{text[:20]}…"
 
 
 def _check_roles(request: ChatRequest, bounds: Bounds) -> None:

@@ -54,6 +54,7 @@ class Reservation:
         "_extension",
         "_held",
         "_input",
+        "_is_denied",
         "_ledger",
         "card",
         "choices",
@@ -75,6 +76,7 @@ class Reservation:
         self._held = hold.amount
         self._input = input_tokens
         self._extension: asyncio.Task[int] | None = None
+        self._is_denied = False
         self.card = card
         self.choices = choices
         self.hold_id = hold.id
@@ -95,7 +97,8 @@ class Reservation:
         """Whether the answer may go on after ``output_tokens``. Rolls the hold on as needed.
 
         Extends in the background while there is still room, so that the stream has no gap; waits
-        for the extension only when the room is used up.
+        for the extension only when the room is used up. What was denied is asked for again only
+        then.
         """
         covered = self.covered_output
         roll = ROLL_TOKENS * self.choices
@@ -104,7 +107,9 @@ class Reservation:
         if self.max_tokens is not None and covered >= self.max_tokens * self.choices:
             return True
         if self._extension is None:
-            self._extension = asyncio.create_task(self._extend(roll))
+            if self._is_denied and output_tokens < covered:
+                return True
+            self._extension = asyncio.create_task(self._extend(max(output_tokens, covered)))
         if output_tokens < covered:
             if self._extension.done():
                 self._take_extension()
@@ -146,20 +151,31 @@ class Reservation:
         await self._settle_extension()
         await self._ledger.void(self.hold_id)
 
-    async def _extend(self, tokens: int) -> int:
-        card = self.card
-        want = ceiling_for(card, 0, tokens) - card.per_request
-        least = max(1, ceiling_for(card, 0, 1) - card.per_request)
-        return await self._ledger.extend(self.hold_id, max(want, least), least)
+    async def _extend(self, output_tokens: int) -> int:
+        """Reach ahead of ``output_tokens``, by one token at least.
+
+        Counted from what is held, so that a prompt larger than its bound is made up for too.
+        """
+        next_token = output_tokens + 1
+        furthest = output_tokens + ROLL_TOKENS * self.choices
+        if self.max_tokens is not None:
+            furthest = max(next_token, min(furthest, self.max_tokens * self.choices))
+        least = ceiling_for(self.card, self._input, next_token) - self._held
+        want = ceiling_for(self.card, self._input, furthest) - self._held
+        return await self._ledger.extend(self.hold_id, max(want, 1), max(least, 1))
 
     def _take_extension(self) -> None:
         extension, self._extension = self._extension, None
-        if extension is not None:
-            self._held += extension.result()
+        assert extension is not None, "only what was asked for can be taken"
+        granted = extension.result()
+        self._held += granted
+        self._is_denied = granted == 0
 
     async def _settle_extension(self) -> None:
+        """An extension under way has to end before the hold does; whether it failed is all one."""
         if self._extension is not None:
             await asyncio.wait({self._extension})
+            self._extension.exception()
             self._extension = None
 
 
@@ -294,7 +310,7 @@ def _hold(wanted: HoldRequest, card: RateCard, amount: int) -> Hold:
         model=wanted.model.id,
         rate_card_id=card.id,
         created_ms=wanted.now_ms,
-        end_user=wanted.principal.end_user,
+        end_user=wanted.principal.end_user or wanted.request.user,
     )
 
 

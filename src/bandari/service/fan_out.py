@@ -28,7 +28,8 @@ async def generate(
 ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
     """Like ``Upstream.generate``, for any number of choices.
 
-    The first call's refusal is raised on entering; a failure of a later one ends them all.
+    Calls that were fanned out begin with the first item, and raise there; a failure of one ends
+    them all.
     """
     choices = request.sampling.n
     if choices <= upstream.max_choices:

@@ -18,6 +18,7 @@ from bandari.domain.chat import ChatRequest
 from bandari.domain.events import ChoiceFinished, Event, FinishReason
 from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
 from bandari.domain.ledger import Ending, RunningCount
+from bandari.domain.problem import Problem
 from bandari.service import fan_out
 from bandari.service.books import Reservation
 from bandari.service.metering import Meter
@@ -47,6 +48,7 @@ class Generation:
         "_durable_output",
         "_encoder",
         "_finish_reason",
+        "_last_frames",
         "_meter",
         "_reservation",
         "_stop_ending",
@@ -81,6 +83,7 @@ class Generation:
             self._meter.know_input(reservation.exact_input)
         self._durable_output = 0
         self._finish_reason: FinishReason | None = None
+        self._last_frames: Sequence[bytes] = ()
         self._task: asyncio.Task[None] | None = None
         self._cancellable = False
         self._stop_ending: Ending | None = None
@@ -133,7 +136,9 @@ class Generation:
             return self._ending_of_stop(), Interrupted()
         self._cancellable = True
         try:
-            return await self._generate(targets), None
+            ending = await self._generate(targets)
+            self._last_frames = self._spelled_end(ending)
+            return ending, None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
@@ -141,11 +146,14 @@ class Generation:
             return self._ending_of_stop(), Interrupted()
         except RecordingFull as fault:
             return Ending.TOO_LARGE, fault
+        except OwnFault as fault:
+            return Ending.SERVER_STOPPED, fault
         except Fault as fault:
             return Ending.UPSTREAM_FAILED, fault
         except Exception:  # noqa: BLE001 - a defect of ours must still end the hold, and be seen
             _log.exception("generation failed", extra={"receipt": self.receipt_id})
-            return Ending.SERVER_STOPPED, OwnFault()
+            ending = Ending.SERVER_STOPPED
+            return ending, OwnFault() if self._is_free(ending) else Interrupted()
         finally:
             self._cancellable = False
 
@@ -221,11 +229,23 @@ class Generation:
             fault = OwnFault()
         self._around.metrics.generation_ended(self.model.label, ending, usage)
         if fault is None:
-            cut = FinishReason.LENGTH if ending is Ending.OUT_OF_BALANCE else None
-            self.recording.finish(self._encoder.close(usage, cut))
+            self.recording.finish(self._last_frames)
         else:
             what = problem.of_fault(fault)
-            self.recording.fail(what, self._encoder.problem(what))
+            self.recording.fail(what, self._spelled_problem(what))
+
+    def _spelled_end(self, ending: Ending) -> Sequence[bytes]:
+        """The last frames, before anything is charged for them: a defect here costs nobody."""
+        usage, _ = self._meter.result(completed=ending is Ending.COMPLETED)
+        cut = FinishReason.LENGTH if ending is Ending.OUT_OF_BALANCE else None
+        return self._encoder.close(usage, cut)
+
+    def _spelled_problem(self, what: Problem) -> Sequence[bytes]:
+        try:
+            return self._encoder.problem(what)
+        except Exception:  # noqa: BLE001 - whoever reads must come to an end, with words or without
+            _log.exception("a problem could not be told", extra={"receipt": self.receipt_id})
+            return ()
 
     def _is_free(self, ending: Ending) -> bool:
         """Whether an answer that failed costs nothing.

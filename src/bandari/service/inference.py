@@ -69,12 +69,13 @@ class Inference:
         self._random_bytes = random_bytes
         self._settings = settings
         self._running: dict[asyncio.Task[None], Generation] = {}
-        self._opening = 0
+        self._opening: set[asyncio.Future[None]] = set()
         self._draining = False
+        self._stopped = False
 
     @property
     def open_count(self) -> int:
-        return len(self._running) + self._opening
+        return len(self._running) + len(self._opening)
 
     @property
     def is_draining(self) -> bool:
@@ -92,11 +93,13 @@ class Inference:
             raise Draining
         if self.open_count >= self._settings.max_open:
             raise Overloaded(retry_after_ms=1000)
-        self._opening += 1
+        opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opening.add(opening)
         try:
             return await self._begin(principal, request, make_encoder)
         finally:
-            self._opening -= 1
+            self._opening.remove(opening)
+            opening.set_result(None)
 
     async def _begin(
         self, principal: Principal, request: ChatRequest, make_encoder: EncoderFactory
@@ -107,6 +110,7 @@ class Inference:
         targets = ordered(model.targets, self._random_bytes(1)[0] / 256)
         now_ms = self._around.clock.now_ms()
         unique = time_ordered_id(now_ms, self._random_bytes)
+        encoder = make_encoder(Opening(f"chatcmpl-{unique}", now_ms // 1000, model.id))
         first = self._around.upstreams[targets[0].provider]
         reservation = await self._books.hold(
             HoldRequest(
@@ -129,9 +133,11 @@ class Inference:
             request=request,
             reservation=reservation,
             recording=Recording(f"str_{unique}", self._settings.max_recording_bytes),
-            encoder=make_encoder(Opening(f"chatcmpl-{unique}", now_ms // 1000, model.id)),
+            encoder=encoder,
             around=self._around,
         )
+        if self._stopped:
+            generation.stop(Ending.SERVER_STOPPED)
         task = generation.start(targets)
         self._running[task] = generation
         task.add_done_callback(self._running.__delitem__)
@@ -145,10 +151,19 @@ class Inference:
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what runs, and after ``timeout_s`` end it by the rule."""
         self._draining = True
-        if not self._running:
+        if await self._all_ended(timeout_s):
             return
-        _, late = await asyncio.wait(self._running, timeout=timeout_s)
-        if late:
-            for task in late:
-                self._running[task].stop(Ending.SERVER_STOPPED)
-            await asyncio.wait(late, timeout=LAST_SETTLEMENTS_S)
+        self._stopped = True
+        for generation in self._running.values():
+            generation.stop(Ending.SERVER_STOPPED)
+        await self._all_ended(LAST_SETTLEMENTS_S)
+
+    async def _all_ended(self, timeout_s: float) -> bool:
+        """Wait for everything that has begun, also for what is only asking for its hold yet."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.open_count:
+                    await asyncio.wait({*self._running, *self._opening})
+        except TimeoutError:
+            return False
+        return True

@@ -81,9 +81,7 @@ class Recording:
 
     def finish(self, frames: Iterable[bytes] = ()) -> None:
         """End well, with the last frames."""
-        for frame in frames:
-            self._keep(frame)
-        self._end()
+        self._end(frames)
 
     def fail(self, problem: Problem, frames: Iterable[bytes] = ()) -> None:
         """End badly: ``frames`` tell the problem to those who read the stream.
@@ -91,11 +89,10 @@ class Recording:
         ``failed_early`` is set when there was no frame before: then a reader that has not begun to
         answer can still say it with a status.
         """
+        assert not self._ended, "a recording ends once"
         self.problem = problem
         self.failed_early = not self._ends
-        for frame in frames:
-            self._keep(frame)
-        self._end()
+        self._end(frames)
 
     def reader(self, after_frame: int = -1) -> Reader:
         """A reader that begins behind the frame of that 0-based index."""
@@ -137,8 +134,10 @@ class Recording:
         self._size += len(frame)
         self._ends.append(self._size)
 
-    def _end(self) -> None:
+    def _end(self, frames: Iterable[bytes]) -> None:
         assert not self._ended, "a recording ends once"
+        for frame in frames:
+            self._keep(frame)
         self._ended = True
         self._wake()
 

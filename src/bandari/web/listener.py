@@ -113,7 +113,7 @@ def url_of(listener: socket.socket) -> str:
 
 def event_loop() -> asyncio.AbstractEventLoop:
     """A loop of the kind that the server runs best on."""
-    factory = uvicorn.Config(app="", loop="uvloop").get_loop_factory()
+    factory = uvicorn.Config(app="", loop="uvloop", log_config=None).get_loop_factory()
     return factory() if factory is not None else asyncio.new_event_loop()
 
 

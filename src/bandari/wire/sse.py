@@ -11,7 +11,7 @@ from msgspec import Struct
 from bandari.domain.faults import UpstreamMalformed
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""The largest event that is read; a larger one is malformed."""
+"""The largest event that is read, all its lines together; a larger one is malformed."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -57,28 +57,29 @@ class SseDecoder:
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = buffer.split(b"\n")
         self._buffer = lines.pop()
-        if len(self._buffer) + self._size > MAX_EVENT_BYTES:
-            raise UpstreamMalformed(f"An event of the stream exceeds {MAX_EVENT_BYTES} bytes.")
         events: list[SseEvent] = []
         for line in lines:
             if line:
+                self._size += len(line) + 1  # whole lines: even empty data takes memory
+                self._check_size(self._size)
                 self._line(line)
-            elif self._data:
+                continue
+            if self._data:
                 events.append(SseEvent(b"\n".join(self._data), self._name, self._id))
                 self._data = []
-                self._size = 0
-                self._name = ""
-            else:
-                self._name = ""
+            self._size = 0
+            self._name = ""
+        if self._buffer:
+            self._check_size(self._size + len(self._buffer) + 1)
         return events
+
+    def _check_size(self, size: int) -> None:
+        if size > MAX_EVENT_BYTES:
+            raise UpstreamMalformed(f"An event of the stream exceeds {MAX_EVENT_BYTES} bytes.")
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
-            value = line[6:] if line[5:6] == b" " else line[5:]
-            self._data.append(value)
-            self._size += len(value)
-            if self._size > MAX_EVENT_BYTES:
-                raise UpstreamMalformed(f"An event of the stream exceeds {MAX_EVENT_BYTES} bytes.")
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             return
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")

@@ -151,9 +151,16 @@ class GroupCommit:
         connection.commit()
         self._is_new = False
         self._backoff_s = 0.0
-        if self._observe is not None:
-            self._observe(len(batch), self._monotonic() - started)
+        self._tell_observer(len(batch), self._monotonic() - started)
         return results
+
+    def _tell_observer(self, size: int, seconds: float) -> None:
+        if self._observe is None:
+            return
+        try:
+            self._observe(size, seconds)
+        except Exception:  # the batch is committed, and must not be run again
+            logger.exception("the observer of commits failed")
 
     def _connect(self) -> Connection:
         if self._monotonic() < self._reconnect_at:

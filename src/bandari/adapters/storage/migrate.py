@@ -48,7 +48,9 @@ def bring_up(database: Database, *, create: bool = True, migrate: bool = True) -
 
 
 def stored_revision(database: Database) -> str | None:
-    """The revision of the schema in the database, None if it is empty."""
+    """The revision of the schema in the database, None if there is none."""
+    if not database.exists():
+        return None
     connection = database.connect_reader()
     try:
         return _revision(database, connection)

@@ -38,7 +38,7 @@ from bandari.adapters.storage.schema import holds, wallets
 from bandari.adapters.storage.statements import compiled, given
 
 CONNECT_TIMEOUT_S = 5
-_LOCKS = 0x62616E64
+LOCKS = 0x62616E64
 """The first half of our advisory locks' keys ("band"); the second is an epoch, or this:"""
 _MIGRATION = 0
 
@@ -122,19 +122,19 @@ class PostgresqlConnection:
 
     def epoch_opened(self, epoch: int, now_ms: int) -> None:  # noqa: ARG002
         # Before the epoch is committed, so that nobody ever sees it without its lock.
-        self.cursor.execute(_CLAIM, (_LOCKS, epoch))
+        self.cursor.execute(_CLAIM, (LOCKS, epoch))
         self._epochs.add(epoch)
 
     def epoch_closed(self, epoch: int) -> None:
         self._epochs.discard(epoch)
-        self.cursor.execute(_RELEASE, (_LOCKS, epoch))
+        self.cursor.execute(_RELEASE, (LOCKS, epoch))
 
     def close_dead_epochs(self) -> None:
         for (epoch,) in self.cursor.execute(_UNCLOSED).fetchall():
             if epoch in self._epochs:
                 continue
             # Held until this transaction ends: a server that comes back waits for it.
-            (is_dead,) = self.cursor.execute(_IS_DEAD, (_LOCKS, epoch)).fetchone()
+            (is_dead,) = self.cursor.execute(_IS_DEAD, (LOCKS, epoch)).fetchone()
             if is_dead:
                 self.cursor.execute(_CLOSE, (epoch,))
 
@@ -155,8 +155,8 @@ class PostgresqlDatabase:
         try:
             for epoch in self._epochs:
                 # The server may not have noticed yet that our former connection is gone.
-                raw.execute(_END_FORMER_SESSION, (_LOCKS, epoch))
-                raw.execute(_CLAIM, (_LOCKS, epoch))
+                raw.execute(_END_FORMER_SESSION, (LOCKS, epoch))
+                raw.execute(_CLAIM, (LOCKS, epoch))
                 raw.execute(_REOPEN, (epoch,))
         except BaseException:
             raw.close()
@@ -202,7 +202,7 @@ class PostgresqlDatabase:
         @event.listens_for(engine, "begin")
         def begin(connection: EngineConnection) -> None:
             connection.exec_driver_sql(
-                "SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_LOCKS, _MIGRATION)
+                "SELECT pg_advisory_xact_lock(%s::int, %s::int)", (LOCKS, _MIGRATION)
             )
 
         return engine

@@ -61,7 +61,8 @@ class SqliteConnection:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self.cursor = cast(Cursor, raw.cursor())
+        self._cursor = raw.cursor()
+        self.cursor = cast(Cursor, self._cursor)
 
     def begin(self) -> None:
         deadline = time.monotonic() + MAX_WAIT_S
@@ -100,6 +101,8 @@ class SqliteConnection:
         """Nothing to do: ``epoch_opened`` did it. Whoever opened none cannot tell the dead."""
 
     def close(self) -> None:
+        # A cursor's unfinished statement would keep the connection and its lock alive.
+        self._cursor.close()
         self._raw.close()
 
 
@@ -147,7 +150,10 @@ class SqliteDatabase:
 
     def create(self) -> None:
         # Prices and customers' names are nobody else's business on a shared machine.
-        self._path.touch(mode=0o600, exist_ok=True)
+        try:
+            self._path.touch(mode=0o600, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"The database cannot be opened: {error}") from error
 
     def migration_engine(self) -> Engine:
         engine = create_engine("sqlite://", creator=self._open_for_migration, poolclass=NullPool)

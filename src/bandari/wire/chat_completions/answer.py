@@ -9,10 +9,10 @@ Rule 3: a decoder's answer has ended only when it saw the protocol's own end; th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from bandari.domain.answer import Answer, AnswerFold, Choice
 from bandari.domain.events import (
@@ -47,18 +47,21 @@ _FINISH_REASONS: Final = {
 # -- the wire's shapes, as far as they are read ----------------------------------------------------
 
 
+_Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
 class _InputDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: _Tokens | None = None
+    cache_write_tokens: _Tokens | None = None
 
 
 class _OutputDetails(Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Tokens | None = None
 
 
 class _WireUsage(Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: _Tokens | None = None
+    completion_tokens: _Tokens | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
@@ -66,9 +69,9 @@ class _WireUsage(Struct):
 class _Timings(Struct):
     """llama.cpp's running counts; ``prompt_n`` leaves out what came from the cache."""
 
-    prompt_n: int = 0
-    cache_n: int = 0
-    predicted_n: int = 0
+    prompt_n: _Tokens = 0
+    cache_n: _Tokens = 0
+    predicted_n: _Tokens = 0
 
 
 class _WireTopLogprob(Struct):
@@ -169,7 +172,7 @@ class AnswerDecoder:
             content = choice.delta or choice.message
             if content is not None:
                 self._content_events(events, choice, content)
-            if choice.finish_reason is not None:
+            if choice.finish_reason:
                 self._finished.add(choice.index)
                 reason = _FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
                 events.append(ChoiceFinished(choice.index, reason))
@@ -184,7 +187,7 @@ class AnswerDecoder:
                 )
             )
         if chunk.usage is not None:
-            events.append(_read_usage(chunk))
+            events.extend(_read_usage(chunk.usage))
         return events
 
     def _content_events(self, events: list[Event], choice: _WireChoice, content: _Content) -> None:
@@ -232,23 +235,23 @@ def _read_logprob(wire: _WireTokenLogprob, top_count: int) -> TokenLogprob:
     )
 
 
-def _read_usage(chunk: _Chunk) -> UsageReported:
-    wire = chunk.usage
-    assert wire is not None
-    given = wire.prompt_tokens_details
-    made = wire.completion_tokens_details
+def _read_usage(wire: _WireUsage) -> Sequence[UsageReported]:
+    """What was reported; half a report is none, or the other half would be free of charge."""
+    if wire.prompt_tokens is None or wire.completion_tokens is None:
+        return ()
+    given = wire.prompt_tokens_details or _InputDetails()
+    made = wire.completion_tokens_details or _OutputDetails()
     try:
-        return UsageReported(
-            Usage(
-                input_tokens=wire.prompt_tokens,
-                output_tokens=wire.completion_tokens,
-                cached_tokens=(given.cached_tokens or 0) if given else 0,
-                cache_write_tokens=(given.cache_write_tokens or 0) if given else 0,
-                reasoning_tokens=(made.reasoning_tokens or 0) if made else 0,
-            )
+        usage = Usage(
+            input_tokens=wire.prompt_tokens,
+            output_tokens=wire.completion_tokens,
+            cached_tokens=given.cached_tokens or 0,
+            cache_write_tokens=given.cache_write_tokens or 0,
+            reasoning_tokens=made.reasoning_tokens or 0,
         )
     except ValueError:
         raise UpstreamMalformed("The model's provider reported an impossible usage.") from None
+    return (UsageReported(usage),)
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -268,7 +271,7 @@ class Envelope(Struct, frozen=True):
 class StreamEncoder:
     """Writes a streamed answer: one SSE event per frame, in the order of the events."""
 
-    __slots__ = ("_head", "_include_usage", "_started", "_tail", "_unfinished")
+    __slots__ = ("_head", "_include_usage", "_named", "_started", "_tail", "_unfinished")
 
     def __init__(
         self, envelope: Envelope, *, choices: int = 1, include_usage: bool = False
@@ -280,6 +283,7 @@ class StreamEncoder:
         self._include_usage = include_usage
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._started: set[int] = set()
+        self._named: set[tuple[int, int, str]] = set()
         self._unfinished = set(range(choices))
 
     def events(self, events: Sequence[Event]) -> Sequence[bytes]:
@@ -294,7 +298,7 @@ class StreamEncoder:
                 frames.append(self._finish(event.choice, event.reason))
             elif isinstance(event, ToolCallDelta):
                 self._start(frames, event.choice)
-                frames.append(self._delta(event.choice, {"tool_calls": [_tool_call_piece(event)]}))
+                frames.append(self._delta(event.choice, {"tool_calls": [self._piece(event)]}))
             elif isinstance(event, ReasoningDelta):
                 self._start(frames, event.choice)
                 frames.append(self._delta(event.choice, {"reasoning_content": event.text}))
@@ -347,6 +351,23 @@ class StreamEncoder:
             self._tail,
         )
 
+    def _piece(self, event: ToolCallDelta) -> dict[str, Any]:
+        """A tool call's piece. Clients join the pieces, so id and name are said once only."""
+        function: dict[str, Any] = {"arguments": event.arguments}
+        piece: dict[str, Any] = {"index": event.index, "function": function}
+        if event.id and self._is_new(event, "id"):
+            piece |= {"id": event.id, "type": "function"}
+        if event.name and self._is_new(event, "name"):
+            function["name"] = event.name
+        return piece
+
+    def _is_new(self, event: ToolCallDelta, what: str) -> bool:
+        mark = (event.choice, event.index, what)
+        if mark in self._named:
+            return False
+        self._named.add(mark)
+        return True
+
     def _finish(self, choice: int, reason: FinishReason) -> bytes:
         self._unfinished.discard(choice)
         return b'%b{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%b"}%b' % (
@@ -362,9 +383,11 @@ class WholeEncoder:
 
     __slots__ = ("_envelope", "_fold", "_wants_logprobs")
 
-    def __init__(self, envelope: Envelope, *, wants_logprobs: bool = False) -> None:
+    def __init__(
+        self, envelope: Envelope, *, choices: int = 1, wants_logprobs: bool = False
+    ) -> None:
         self._envelope = envelope
-        self._fold = AnswerFold()
+        self._fold = AnswerFold(choices)
         self._wants_logprobs = wants_logprobs
 
     def events(self, events: Sequence[Event]) -> Sequence[bytes]:
@@ -420,16 +443,6 @@ def _choice_fields(choice: Choice, wants_logprobs: bool) -> dict[str, Any]:
         "logprobs": logprobs if wants_logprobs else None,
         "finish_reason": choice.finish_reason,
     }
-
-
-def _tool_call_piece(event: ToolCallDelta) -> dict[str, Any]:
-    function: dict[str, Any] = {"arguments": event.arguments}
-    piece: dict[str, Any] = {"index": event.index, "function": function}
-    if event.id:
-        piece |= {"id": event.id, "type": "function"}
-    if event.name:
-        function["name"] = event.name
-    return piece
 
 
 def _logprob_list(logprobs: Sequence[TokenLogprob]) -> list[dict[str, Any]]:

@@ -32,6 +32,17 @@ _TYPE_OF_STATUS: Final = {
     429: "rate_limit_error",
 }
 
+_ABOUT_OUR_ACCOUNT: Final = frozenset(
+    {
+        "authentication_error",
+        "billing_not_active",
+        "insufficient_quota",
+        "invalid_api_key",
+        "permission_error",
+    }
+)
+"""Types and codes of errors that our clients can do nothing about, whatever their status."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,6 +61,11 @@ class _Body(Struct):
     error: _UpstreamError | str | None = None
     message: str | None = None
     detail: Any = None
+
+    @property
+    def said(self) -> str | None:
+        """What a server without the envelope says (FastAPI: ``detail``, sometimes as a list)."""
+        return self.message or (self.detail if isinstance(self.detail, str) else None)
 
 
 _read_body = msgspec.json.Decoder(_Body).decode
@@ -76,10 +92,10 @@ def encode_problem(problem: Problem) -> bytes:
 def read_error(status: int, body: bytes, retry_after_ms: int | None = None) -> Fault:
     """The fault that an upstream's error answer stands for."""
     error = _parse(body)
+    if status in (401, 402, 403, 404, 405) or _is_about_our_account(error):
+        return UpstreamRefused()
     if status in (400, 413, 422) or _is_callers(error):
         return _caller_fault(error)
-    if status in (401, 403, 404, 405):
-        return UpstreamRefused()
     if status in (408, 504):
         return UpstreamTimeout()
     if status == 503 and "loading" in (error.message or "").lower():
@@ -96,9 +112,13 @@ def read_stream_error(error: bytes) -> Fault:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return UpstreamFault()
     if isinstance(parsed, str):
-        return UpstreamFault(_bounded(f"The model's provider failed: {parsed}"))
-    if parsed.type == "exceed_context_size_error" or parsed.code == "context_length_exceeded":
+        parsed = _UpstreamError(message=parsed)
+    if parsed.code in (401, 402, 403) or _is_about_our_account(parsed):
+        return UpstreamRefused()
+    if _is_callers(parsed):
         return _caller_fault(parsed)
+    if parsed.code in (429, 503, 529):
+        return UpstreamOverloaded()
     if parsed.message:
         return UpstreamFault(_bounded(f"The model's provider failed: {parsed.message}"))
     return UpstreamFault()
@@ -113,11 +133,11 @@ def _parse(body: bytes) -> _UpstreamError:
         return parsed.error
     if isinstance(parsed.error, str):
         return _UpstreamError(message=parsed.error)
-    return _UpstreamError(message=parsed.message)
+    return _UpstreamError(message=parsed.said)
 
 
 def _caller_fault(error: _UpstreamError) -> Fault:
-    if error.type == "exceed_context_size_error" or error.code == "context_length_exceeded":
+    if _is_too_long(error):
         if error.n_prompt_tokens is not None and error.n_ctx is not None:
             return ContextLengthExceeded(
                 f"The prompt has {error.n_prompt_tokens} tokens; the model's context window holds "
@@ -129,10 +149,26 @@ def _caller_fault(error: _UpstreamError) -> Fault:
     return UpstreamInvalidRequest(error.message and _bounded(error.message), param=param)
 
 
+def _is_too_long(error: _UpstreamError) -> bool:
+    """llama.cpp has a type for it, OpenAI a code, and vLLM only says it."""
+    return (
+        error.type == "exceed_context_size_error"
+        or error.code == "context_length_exceeded"
+        or "maximum context length" in (error.message or "")
+    )
+
+
 def _is_callers(error: _UpstreamError) -> bool:
     """llama.cpp answers 500 to an image that its model cannot read."""
-    return error.type == "exceed_context_size_error" or "image input is not supported" in (
-        error.message or ""
+    return _is_too_long(error) or "image input is not supported" in (error.message or "")
+
+
+def _is_about_our_account(error: _UpstreamError) -> bool:
+    """Some providers answer 400 to a key that they do not know, and quote it."""
+    return (
+        error.type in _ABOUT_OUR_ACCOUNT
+        or (isinstance(error.code, str) and error.code in _ABOUT_OUR_ACCOUNT)
+        or "api key" in (error.message or "").lower()
     )
 
 

@@ -9,13 +9,13 @@ so that an upstream of the same protocol gets it as the client wrote it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from bandari.domain.bounds import MAX_INTEGER
 from bandari.domain.chat import (
     ChatRequest,
     ImagePart,
@@ -32,7 +32,6 @@ from bandari.domain.chat import (
     ToolChoice,
 )
 from bandari.domain.faults import (
-    Fault,
     InvalidJson,
     InvalidRequest,
     InvalidValue,
@@ -40,6 +39,7 @@ from bandari.domain.faults import (
     UnsupportedField,
 )
 from bandari.wire.chat_completions import PROTOCOL
+from bandari.wire.chat_completions.field_errors import not_json, wrong_value
 
 MAX_FIELDS: Final = 200
 TOOLS_OVERHEAD_BYTES: Final = 1024
@@ -133,13 +133,13 @@ _WirePart = _Text | _Image | _Refusal | _Audio | _File
 
 class _CalledFunction(Struct):
     name: str
-    arguments: str = ""
+    arguments: str | None = None
 
 
 class _WireToolCall(Struct):
     id: str
     function: _CalledFunction
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = None
 
 
 class _WireMessage(Struct):
@@ -196,6 +196,7 @@ class _StreamOptions(Struct):
 
 
 _Bias = Annotated[float, Meta(ge=-100, le=100)]
+_OutputLimit = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 _TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
 
 _fields_of = msgspec.json.Decoder(dict[str, Raw])
@@ -203,14 +204,14 @@ _anything = msgspec.json.Decoder(Any)
 _encode = msgspec.json.Encoder().encode
 
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "model": msgspec.json.Decoder(Annotated[str, Meta(min_length=1, max_length=512)]),
-    "messages": msgspec.json.Decoder(list[_WireMessage]),
+    "model": msgspec.json.Decoder(Annotated[str, Meta(min_length=1, max_length=512)] | None),
+    "messages": msgspec.json.Decoder(list[_WireMessage] | None),
     "stream": msgspec.json.Decoder(bool | None),
     "stream_options": msgspec.json.Decoder(_StreamOptions | None),
     "temperature": msgspec.json.Decoder(float | None),
     "top_p": msgspec.json.Decoder(float | None),
-    "max_tokens": msgspec.json.Decoder(int | None),
-    "max_completion_tokens": msgspec.json.Decoder(int | None),
+    "max_tokens": msgspec.json.Decoder(_OutputLimit | None),
+    "max_completion_tokens": msgspec.json.Decoder(_OutputLimit | None),
     "stop": msgspec.json.Decoder(str | list[str] | None),
     "n": msgspec.json.Decoder(int | None),
     "seed": msgspec.json.Decoder(int | None),
@@ -280,14 +281,13 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ChatRequest:
 
 def _read_object(body: bytes) -> dict[str, Raw]:
     body = body.removeprefix(b"\xef\xbb\xbf")
+    if not body.strip():
+        raise InvalidJson("The request body is empty; it must be a JSON object.")
     try:
+        body.decode()  # also where the decoders do not look: it may be passed on as it is
         fields = _fields_of.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidJson(f"The request body must be a JSON object: {_plain(error)}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidJson(f"The request body is not valid JSON: {_plain(error)}.") from None
-    except RecursionError:
-        raise InvalidJson("The request body is nested too deep.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json(error) from None
     if len(fields) > MAX_FIELDS:
         raise InvalidRequest(f"The request has {len(fields)} fields; {MAX_FIELDS} are allowed.")
     return fields
@@ -299,47 +299,13 @@ def _read_field(name: str, raw: Raw) -> Any:
     try:
         return _DECODERS.get(name, _anything).decode(raw)
     except msgspec.ValidationError as error:
-        raise _wrong_value(name, error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidJson(
-            f"The request body is not valid JSON in '{name[:100]}': {_plain(error)}.",
-            param=name[:100],
-        ) from None
-    except RecursionError:
-        raise InvalidJson(f"'{name[:100]}' is nested too deep.", param=name[:100]) from None
-
-
-_WHERE = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
-
-
-def _wrong_value(name: str, error: msgspec.ValidationError) -> Fault:
-    text = str(error)
-    where = _WHERE.search(text)
-    path = name + (where["path"] if where else "")
-    what = _WHERE.sub("", text)
-    missing = re.match(r"Object missing required field `(?P<field>\w+)`", what)
-    if missing:
-        path = f"{path}.{missing['field']}"
-        return MissingField(f"'{path}' is required.", param=path)
-    if path.endswith("].role") and what.startswith("Invalid enum value"):
-        given = what.removeprefix("Invalid enum value ").strip("'")
-        roles = ", ".join(Role)
-        return InvalidValue(f"'{path}' must be one of {roles}, and is '{given}'.", param=path)
-    what = what[:1].lower() + what[1:]
-    return InvalidValue(f"'{path}' is not valid: {what.replace('`', '')}.", param=path)
+        raise wrong_value(name, error) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise not_json(error, name) from None
 
 
 def _is_null(raw: Raw) -> bool:
     return len(raw) == 4 and bytes(raw) == b"null"
-
-
-def _plain(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    text = str(error).removeprefix("JSON is malformed: ").replace("`", "")
-    if text == "Input data was truncated":
-        return "it ends too early, or holds half of a surrogate pair"
-    return text[:1].lower() + text[1:]
 
 
 def _prompt_bytes(fields: Mapping[str, Raw], has_tools: bool) -> int:
@@ -353,7 +319,7 @@ def _prompt_bytes(fields: Mapping[str, Raw], has_tools: bool) -> int:
 def _read_message(message: _WireMessage, index: int) -> Message:
     role = message.role
     calls = tuple(
-        ToolCall(call.id, call.function.name, call.function.arguments)
+        ToolCall(call.id, call.function.name, call.function.arguments or "")
         for call in message.tool_calls or ()
     )
     if calls and role is not Role.ASSISTANT:
@@ -540,8 +506,10 @@ def _max_tokens_field(request: ChatRequest, dialect: Dialect) -> str:
     if dialect.max_tokens_field is not None:
         return dialect.max_tokens_field
     original = request.original
-    if original is not None and "max_completion_tokens" in original.fields:
-        return "max_completion_tokens"
+    if original is not None and original.protocol == PROTOCOL:
+        written = original.fields.get("max_completion_tokens")
+        if written is not None and not _is_null(written):
+            return "max_completion_tokens"
     return "max_tokens"
 
 
@@ -578,7 +546,7 @@ def _written_content(request: ChatRequest) -> Iterator[tuple[str, Any]]:
 def _written_message(message: Message) -> dict[str, Any]:
     content: str | list[Any] | None
     if not message.parts:
-        content = None
+        content = None if message.role is Role.ASSISTANT else ""
     elif len(message.parts) == 1 and isinstance(message.parts[0], TextPart):
         content = message.parts[0].text
     else:

@@ -39,8 +39,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_wallets"),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_wallets_account_id"),
         sa.UniqueConstraint("account_id", "asset", name="uq_wallets_account_id_asset"),
-        sa.CheckConstraint("held >= 0", name="ck_wallets_held_not_negative"),
-        sa.CheckConstraint("balance - held >= 0", name="ck_wallets_free_not_negative"),
+        sa.CheckConstraint("held >= 0", name=op.f("ck_wallets_held_not_negative")),
+        sa.CheckConstraint("balance - held >= 0", name=op.f("ck_wallets_free_not_negative")),
     )
     op.create_table(
         "keys",
@@ -99,7 +99,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["epoch"], ["epochs.id"], name="fk_holds_epoch"),
         sa.ForeignKeyConstraint(["key_id"], ["keys.id"], name="fk_holds_key_id"),
         sa.ForeignKeyConstraint(["rate_card_id"], ["rate_cards.id"], name="fk_holds_rate_card_id"),
-        sa.CheckConstraint("amount >= 0", name="ck_holds_amount_not_negative"),
+        sa.CheckConstraint("amount >= 0", name=op.f("ck_holds_amount_not_negative")),
     )
     op.create_table(
         "transactions",
@@ -123,9 +123,9 @@ def upgrade() -> None:
             ["transaction_id"], ["transactions.id"], name="fk_postings_transaction_id"
         ),
         sa.ForeignKeyConstraint(["wallet_id"], ["wallets.id"], name="fk_postings_wallet_id"),
-        sa.CheckConstraint("amount <> 0", name="ck_postings_amount_not_zero"),
+        sa.CheckConstraint("amount <> 0", name=op.f("ck_postings_amount_not_zero")),
         sa.CheckConstraint(
-            "(wallet_id IS NULL) <> (line IS NULL)", name="ck_postings_wallet_or_line"
+            "(wallet_id IS NULL) <> (line IS NULL)", name=op.f("ck_postings_wallet_or_line")
         ),
         sqlite_with_rowid=False,
     )
@@ -163,6 +163,6 @@ def upgrade() -> None:
             ["rate_card_id"], ["rate_cards.id"], name="fk_receipts_rate_card_id"
         ),
         sa.UniqueConstraint("transaction_id", name="uq_receipts_transaction_id"),
-        sa.CheckConstraint("amount >= 0", name="ck_receipts_amount_not_negative"),
-        sa.CheckConstraint("overrun >= 0", name="ck_receipts_overrun_not_negative"),
+        sa.CheckConstraint("amount >= 0", name=op.f("ck_receipts_amount_not_negative")),
+        sa.CheckConstraint("overrun >= 0", name=op.f("ck_receipts_overrun_not_negative")),
     )

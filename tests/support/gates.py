@@ -1,0 +1,29 @@
+"""A place in a script where a test says when to go on: what tests use instead of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Gate:
+    """Closed until ``open`` is called; ``reached`` tells that somebody stands before it.
+
+    Stays open once opened.
+    """
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def passing(self) -> None:
+        self.reached.set()
+        await self._opened.wait()
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+async def until_idle() -> None:
+    """Let everything that can run without the outside world run."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -1,0 +1,103 @@
+"""The use cases put together over doubles: an account with money, a model, scripted upstreams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.support.books_in_memory import BooksInMemory
+from tests.support.clock import SetClock
+from tests.support.plain_encoder import PlainEncoder
+from tests.support.recorded_metrics import RecordedMetrics
+from tests.support.samples import FREE_OUTPUT, PER_REQUEST, SHILLINGS, TOKENS, a_model, a_principal
+from tests.support.scripted_upstream import ScriptedUpstream
+
+from bandari.domain.catalogue import Model
+from bandari.domain.chat import ChatRequest
+from bandari.domain.keys import Principal
+from bandari.domain.ledger import Receipt
+from bandari.domain.outcome import Deny
+from bandari.service.books import Books
+from bandari.service.generation import Generation
+from bandari.service.inference import Inference, Settings
+from bandari.service.models import Models
+
+
+class SmallHouse:
+    """``upstreams`` is one upstream, which becomes ``acme``, or several by name."""
+
+    def __init__(
+        self,
+        upstreams: ScriptedUpstream | Mapping[str, ScriptedUpstream] | None = None,
+        *,
+        balance: int = 1_000_000,
+        model: Model | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        if upstreams is None or isinstance(upstreams, ScriptedUpstream):
+            upstreams = {"acme": upstreams or ScriptedUpstream()}
+        self.clock = SetClock()
+        self.metrics = RecordedMetrics()
+        self.books = BooksInMemory(TOKENS, FREE_OUTPUT, PER_REQUEST, SHILLINGS)
+        if balance:
+            self.books.credit(1, "TOKEN", balance)
+        self.upstreams = upstreams
+        self.models = Models([model or a_model()])
+        self._drawn = 0
+        self.inference = Inference(
+            models=self.models,
+            books=Books(self.books),
+            upstreams=upstreams,
+            clock=self.clock,
+            metrics=self.metrics,
+            epoch=1,
+            random_bytes=self._random_bytes,
+            settings=settings or Settings(),
+        )
+
+    def _random_bytes(self, count: int) -> bytes:
+        self._drawn += 1
+        return (self._drawn % 2**8).to_bytes(count, "big")
+
+    async def begin(
+        self,
+        request: ChatRequest,
+        *,
+        principal: Principal | None = None,
+        encoder: PlainEncoder | None = None,
+    ) -> Generation:
+        begun = await self.inference.begin(
+            principal or a_principal(),
+            request,
+            lambda opening: encoder or PlainEncoder(streams=request.stream),
+        )
+        assert not isinstance(begun, Deny), begun
+        return begun
+
+    async def answer(
+        self, request: ChatRequest, *, encoder: PlainEncoder | None = None
+    ) -> Answered:
+        """Begin, and wait for the end."""
+        return await ended(await self.begin(request, encoder=encoder), self.books)
+
+
+class Answered:
+    """An answer that has ended: its frames as lines, and what became of its hold."""
+
+    def __init__(self, generation: Generation, lines: list[str], books: BooksInMemory) -> None:
+        self.generation = generation
+        self.lines = lines
+        self.receipt: Receipt | None = books.receipts.get(generation.receipt_id)
+        self.was_voided = generation.receipt_id in books.voided
+        self.problem = generation.recording.problem
+
+
+async def ended(generation: Generation, books: BooksInMemory) -> Answered:
+    """Read the recording to its end; the hold must have ended exactly once, or still be open."""
+    reader = generation.recording.reader()
+    data = b""
+    while piece := await reader.read():
+        data += piece
+    ends = [what for what, hold, _ in books.log if hold == generation.receipt_id]
+    assert ends.count("post") + ends.count("void") <= 1
+    assert ends.count("post") + ends.count("void") + len(books.holds) >= 1
+    return Answered(generation, data.decode().splitlines(), books)

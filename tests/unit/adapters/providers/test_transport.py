@@ -1,0 +1,242 @@
+"""HTTP to upstreams, over real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from tests.support.gates import Gate
+from tests.support.http_upstream import CUT, RESET, HttpUpstream, Reply, json_body, sse
+
+from bandari.adapters.providers.transport import Timeouts
+from bandari.domain.faults import (
+    UpstreamFault,
+    UpstreamInterrupted,
+    UpstreamMalformed,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+
+
+async def read_all(transport, server, body: bytes = b"{}") -> bytes:
+    async with transport.post(f"{server.url}/v1/x", {"x-a": "b"}, body) as reply:
+        return b"".join([chunk async for chunk in reply.chunks()])
+
+
+async def test_a_request_arrives_as_it_was_sent(transports):
+    async with HttpUpstream(json_body({"ok": True}, x_kind="test")) as server, transports() as http:
+        headers = {"content-type": "application/json", "authorization": "Bearer k"}
+        async with http.post(f"{server.url}/v1/x", headers, b'{"a":1}') as reply:
+            assert reply.status == 200
+            assert reply.header("x-kind") == "test"
+            assert reply.header("absent") is None
+            assert await reply.body() == b'{"ok": true}'
+        request = server.requests[0]
+        assert (request.method, request.path, request.body) == ("POST", "/v1/x", b'{"a":1}')
+        assert request.headers["authorization"] == "Bearer k"
+        assert request.headers["user-agent"] == "bandari"
+        assert request.headers.get("accept-encoding") is None
+
+
+async def test_chunks_come_as_soon_as_they_are_sent(transports):
+    gates = [Gate(), Gate()]
+    async with HttpUpstream(sse("a", gates[0], "b", gates[1], "c")) as server, transports() as http:
+        async with http.post(server.url, {}, b"") as reply:
+            chunks = reply.chunks()
+            assert await anext(chunks) == b"data: a\n\n"
+            gates[0].open()
+            assert await anext(chunks) == b"data: b\n\n"
+            gates[1].open()
+            assert b"".join([chunk async for chunk in chunks]) == b"data: c\n\n"
+
+
+async def test_a_connection_is_used_again(transports):
+    async with HttpUpstream(json_body({}), sse("a"), json_body({})) as server, transports() as http:
+        for _ in range(3):
+            await read_all(http, server)
+        assert [request.connection for request in server.requests] == [0, 0, 0]
+
+
+async def test_an_error_that_was_read_leaves_the_connection_usable(transports):
+    async with HttpUpstream(json_body({}, status=429), json_body({})) as server:
+        async with transports() as http:
+            for _ in range(2):
+                await read_all(http, server)
+        assert server.connections == 1
+
+
+async def test_an_end_of_the_connection_ends_a_body_that_says_so(transports):
+    async with HttpUpstream(Reply(b"all of it", framing="close")) as server, transports() as http:
+        assert await read_all(http, server) == b"all of it"
+
+
+# -- leaving early ---------------------------------------------------------------------------------
+
+
+async def test_leaving_early_closes_the_upstreams_connection(transports):
+    async with HttpUpstream(sse("a", Gate())) as server, transports() as http:
+        async with http.post(server.url, {}, b"") as reply:
+            await anext(reply.chunks())
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+
+
+async def test_leaving_while_much_is_on_its_way_closes_the_connection(transports):
+    """The client reads ahead of nobody: what the upstream sends faster than we read stays there."""
+    megabytes = [b"x" * 2**20] * 64
+    async with HttpUpstream(sse(*megabytes)) as server, transports() as http:
+        async with http.post(server.url, {}, b"") as reply:
+            await anext(reply.chunks())
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+        assert not server.requests[0].answered.is_set()
+
+
+@pytest.mark.parametrize("where", ["before the head", "between chunks"])
+async def test_being_cancelled_closes_the_connection(transports, where):
+    gate = Gate()
+    reply = sse("a", before_head=[gate]) if where == "before the head" else sse("a", gate)
+    async with HttpUpstream(reply) as server, transports() as http:
+        reading = asyncio.create_task(read_all(http, server))
+        await gate.reached.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+
+
+async def test_an_error_of_the_readers_own_passes_through(transports):
+    async with HttpUpstream(sse("a", Gate())) as server, transports() as http:
+        with pytest.raises(ZeroDivisionError):
+            async with http.post(server.url, {}, b""):
+                raise ZeroDivisionError
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+async def test_nobody_listens(transports):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with transports() as http:
+            with pytest.raises(UpstreamUnreachable):
+                async with http.post(url, {}, b""):
+                    raise AssertionError("not entered")
+
+
+@pytest.mark.parametrize("url", ["http://name.invalid/v1", "nonsense", "http://", "ftp://h/x"])
+async def test_a_place_that_cannot_be_reached_is_the_upstreams_fault(transports, url):
+    async with transports() as http:
+        with pytest.raises(UpstreamFault):
+            async with http.post(url, {}, b""):
+                raise AssertionError("not entered")
+
+
+async def test_a_header_that_cannot_be_sent_is_the_upstreams_fault(transports):
+    async with HttpUpstream(json_body({})) as server, transports() as http:
+        with pytest.raises(UpstreamFault):
+            async with http.post(server.url, {"authorization": "Bearer a\nb"}, b""):
+                raise AssertionError("not entered")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        sse("a", RESET),
+        sse("a", CUT),
+        Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\ndata: a\n\n", CUT, raw=True),
+        Reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", raw=True),
+    ],
+)
+async def test_a_body_that_breaks_off_is_an_interruption(transports, reply):
+    async with HttpUpstream(reply) as server, transports() as http:
+        with pytest.raises(UpstreamInterrupted):
+            await read_all(http, server)
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(RESET, raw=True), Reply(CUT, raw=True), Reply(b"x\n" * 9, raw=True)]
+)
+async def test_a_head_that_never_comes_is_the_upstreams_fault(transports, reply):
+    async with HttpUpstream(reply) as server, transports() as http:
+        with pytest.raises(UpstreamFault):
+            await read_all(http, server)
+
+
+async def test_a_redirect_is_not_followed(transports):
+    reply = json_body({}, status=307, location="http://127.0.0.1:1/")
+    async with HttpUpstream(reply) as server, transports() as http:
+        async with http.post(server.url, {}, b"") as got:
+            assert got.status == 307
+
+
+async def test_a_body_has_a_size_limit(transports):
+    async with HttpUpstream(Reply(b"x" * 60, b"y" * 60)) as server, transports() as http:
+        async with http.post(server.url, {}, b"") as reply:
+            with pytest.raises(UpstreamMalformed, match="exceeds 100 bytes"):
+                await reply.body(100)
+        async with http.post(server.url, {}, b"") as reply:
+            assert len(await reply.body(120)) == 120
+
+
+async def test_more_connections_than_allowed_are_overload(transports):
+    gate = Gate()
+    brief = Timeouts(connect_ms=50, first_event_ms=5000, idle_ms=5000, answer_ms=5000)
+    async with HttpUpstream(sse("a", gate)) as server, transports(brief, max_connections=1) as http:
+        async with http.post(server.url, {}, b""):
+            with pytest.raises(UpstreamOverloaded):
+                async with http.post(server.url, {}, b""):
+                    raise AssertionError("not entered")
+
+
+# -- timeouts: real ones, small --------------------------------------------------------------------
+
+
+def timeouts(**milliseconds: int) -> Timeouts:
+    longest = {"connect_ms": 5000, "first_event_ms": 5000, "idle_ms": 5000, "answer_ms": 5000}
+    return Timeouts(**(longest | milliseconds))
+
+
+@pytest.mark.parametrize(
+    ("limits", "reply"),
+    [
+        (timeouts(first_event_ms=40), sse(before_head=[Gate()])),
+        (timeouts(first_event_ms=40), sse(Gate())),
+        (timeouts(first_event_ms=5000, answer_ms=40), sse(before_head=[Gate()])),
+        (timeouts(idle_ms=40), sse("a", Gate())),
+        (timeouts(answer_ms=40), sse("a", Gate())),
+        (timeouts(first_event_ms=40), Reply(Gate(), status=500)),
+    ],
+    ids=["first: head", "first: event", "whole before head", "idle", "whole", "error body"],
+)
+async def test_an_upstream_that_takes_too_long(transports, limits, reply):
+    async with HttpUpstream(reply) as server, transports(limits) as http:
+        with pytest.raises(UpstreamTimeout):
+            await read_all(http, server)
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+
+
+async def test_signs_of_life_put_off_the_idle_timeout_but_not_the_whole_one(transports):
+    async def alive_for(seconds: float, limits: Timeouts) -> None:
+        beats = [Gate() for _ in range(round(seconds / 0.02))]
+        steps = [step for beat in beats for step in (b": alive\n\n", beat)]
+        async with HttpUpstream(sse(*steps)) as server, transports(limits) as http:
+            reading = asyncio.create_task(read_all(http, server))
+            loop = asyncio.get_running_loop()
+            await server.request()
+            for number, beat in enumerate(beats):
+                loop.call_later(0.02 * (number + 1), beat.open)
+            await reading
+
+    await alive_for(0.3, timeouts(idle_ms=150, first_event_ms=150))
+    with pytest.raises(UpstreamTimeout):
+        await alive_for(0.3, timeouts(idle_ms=150, answer_ms=100))
+
+
+async def test_a_timeout_is_over_once_the_answer_is(transports):
+    async with HttpUpstream(json_body({})) as server:
+        async with transports(timeouts(first_event_ms=50, idle_ms=50, answer_ms=50)) as http:
+            await read_all(http, server)
+            await asyncio.sleep(0.08)  # a deadline that stayed behind would cancel this task

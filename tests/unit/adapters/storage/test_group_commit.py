@@ -1,0 +1,438 @@
+"""Group commit on a fake database: batches, culprits, outages, cancellation and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+from bandari.adapters.storage.database import Connection, Database, Lock, Verdict
+from bandari.adapters.storage.group_commit import GroupCommit
+from bandari.domain.faults import OwnFault, StoreUnavailable
+
+
+class Trouble(Exception):
+    """What the fake's driver raises."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+
+
+class FakeConnection:
+    """Keeps what was written, and forgets it on roll back."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self.database = database
+        self.written: list[str] = []
+
+    def write(self, what: str) -> None:
+        self.written.append(what)
+
+    def begin(self) -> None:
+        self.database.meet("begin")
+        self.written = []
+
+    def take(self, locks: Sequence[Lock]) -> None:
+        self.database.locks.append(list(locks))
+
+    def commit(self) -> None:
+        self.database.meet("commit")
+        self.database.batches.append(self.written)
+
+    def roll_back(self) -> None:
+        self.database.meet("roll back")
+        self.database.rolled_back.append(self.written)
+
+    def close(self) -> None:
+        self.database.closed += 1
+
+
+class FakeDatabase:
+    """Has trouble where and as often as it is told."""
+
+    def __init__(self) -> None:
+        self.trouble: list[tuple[str, Verdict]] = []
+        self.batches: list[list[str]] = []
+        self.rolled_back: list[list[str]] = []
+        self.locks: list[list[Lock]] = []
+        self.connected = 0
+        self.closed = 0
+
+    def meet(self, moment: str) -> None:
+        if self.trouble and self.trouble[0][0] == moment:
+            raise Trouble(self.trouble.pop(0)[1])
+
+    def connect(self) -> FakeConnection:
+        self.meet("connect")
+        self.connected += 1
+        return FakeConnection(self)
+
+    def judge(self, error: Exception) -> Verdict:
+        return error.verdict if isinstance(error, Trouble) else Verdict.CULPRIT
+
+    def is_driver_error(self, error: Exception) -> bool:
+        return isinstance(error, Trouble)
+
+    @property
+    def written(self) -> list[str]:
+        return [what for batch in self.batches for what in batch]
+
+
+class Gate:
+    """An operation that keeps the writer busy until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, _: Connection) -> None:
+        self.entered.set()
+        assert self.opened.wait(30)
+
+
+class Time:
+    """A monotonic clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def write(connection: Connection, what: str) -> str:
+    cast(FakeConnection, connection).write(what)
+    return what.upper()
+
+
+def fail(connection: Connection, error: Exception) -> None:
+    write(connection, "half")
+    raise error
+
+
+@pytest.fixture
+def database() -> FakeDatabase:
+    return FakeDatabase()
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def observed() -> list[tuple[int, float]]:
+    return []
+
+
+@pytest.fixture
+async def writer(
+    database: FakeDatabase, time: Time, observed: list[tuple[int, float]]
+) -> AsyncIterator[GroupCommit]:
+    writer = GroupCommit(
+        cast(Database, database),
+        lambda size, seconds: observed.append((size, seconds)),
+        max_batch=8,
+        max_queue=20,
+        monotonic=time,
+    )
+    yield writer
+    await writer.aclose()
+
+
+async def gather_behind(
+    writer: GroupCommit, gate: Gate, *operations: asyncio.Future[Any]
+) -> list[Any]:
+    gate.opened.set()
+    return await asyncio.gather(*operations, return_exceptions=True)
+
+
+async def closed_gate(writer: GroupCommit) -> tuple[Gate, asyncio.Future[None]]:
+    gate = Gate()
+    future = writer.run((), gate)
+    await asyncio.to_thread(gate.entered.wait, 30)
+    return gate, future
+
+
+async def test_an_operation_is_answered_with_its_value(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    assert await writer.run((), write, "a") == "A"
+    assert database.written == ["a"]
+
+
+async def test_what_has_gathered_is_one_transaction(
+    writer: GroupCommit, database: FakeDatabase, observed: list[tuple[int, float]]
+) -> None:
+    gate, first = await closed_gate(writer)
+    rest = [writer.run((number, f"h{number}"), write, f"{number}") for number in range(10)]
+    await gather_behind(writer, gate, first, *rest)
+
+    assert database.batches == [[], [f"{number}" for number in range(8)], ["8", "9"]]
+    assert database.locks[-1] == [8, "h8", 9, "h9"]
+    assert observed == [(1, 0.0), (8, 0.0), (2, 0.0)]
+
+
+async def test_nobody_is_answered_before_the_commit(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+    written = writer.run((), write, "a")
+    gate.opened.set()
+    await first
+
+    seen: list[list[str]] = []
+    written.add_done_callback(lambda _: seen.append(database.written))
+    await written
+    await asyncio.sleep(0)
+    assert seen == [["a"]]
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), Trouble(Verdict.CULPRIT)])
+async def test_only_the_culprit_fails(
+    writer: GroupCommit, database: FakeDatabase, error: Exception
+) -> None:
+    gate, first = await closed_gate(writer)
+    before = writer.run((), write, "before")
+    culprit = writer.run((), fail, error)
+    after = writer.run((), write, "after")
+    _, one, failure, two = await gather_behind(writer, gate, first, before, culprit, after)
+
+    assert (one, two) == ("BEFORE", "AFTER")
+    assert database.batches == [[], ["before"], ["after"]]
+    assert database.rolled_back == [["before", "half"], ["half"]]
+    if isinstance(error, ValueError):
+        assert failure is error
+    else:
+        assert type(failure) is OwnFault
+        assert failure.__cause__ is error
+
+
+async def test_a_batch_that_met_another_is_run_again(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    database.trouble = [("commit", Verdict.RETRY), ("begin", Verdict.RETRY)]
+
+    assert await writer.run((), write, "a") == "A"
+    assert database.batches == [["a"]]
+    assert database.connected == 1
+
+
+async def test_retrying_has_an_end(writer: GroupCommit, database: FakeDatabase) -> None:
+    database.trouble = [("begin", Verdict.RETRY)] * 1_000
+
+    with pytest.raises(StoreUnavailable):
+        await writer.run((), write, "a")
+    database.trouble = []
+    assert await writer.run((), write, "b") == "B"
+
+
+@pytest.mark.parametrize("moment", ["connect", "begin", "commit"])
+async def test_an_outage_fails_all_who_wait_and_ends(
+    writer: GroupCommit, database: FakeDatabase, time: Time, moment: str
+) -> None:
+    if moment != "connect":
+        await writer.run((), write, "warm")
+    database.trouble = [(moment, Verdict.UNAVAILABLE)]
+
+    with pytest.raises(StoreUnavailable):
+        await writer.run((), write, "a")
+    # Until the pause is over, nobody waits for a connection that will not come.
+    connected = database.connected
+    with pytest.raises(StoreUnavailable):
+        await writer.run((), write, "b")
+    assert database.connected == connected
+
+    time.now += 0.1
+    assert await writer.run((), write, "c") == "C"
+    assert database.connected == connected + 1
+    assert "a" not in database.written
+    assert "b" not in database.written
+
+
+async def test_the_pause_grows_to_a_limit_and_is_forgotten(
+    writer: GroupCommit, database: FakeDatabase, time: Time
+) -> None:
+    async def fails() -> None:
+        with pytest.raises(StoreUnavailable):
+            await writer.run((), write, "a")
+
+    async def fails_and_pauses(pause: float) -> None:
+        database.trouble = [("connect", Verdict.UNAVAILABLE)]
+        await fails()
+        assert database.trouble == []
+        database.trouble = [("connect", Verdict.UNAVAILABLE)]
+        time.now += pause * 0.99
+        await fails()
+        assert database.trouble != [], "it was tried again too early"
+        time.now += pause * 0.02
+
+    for pause in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
+        await fails_and_pauses(pause)
+    database.trouble = []
+    assert await writer.run((), write, "b") == "B"
+
+    database.trouble = [("begin", Verdict.UNAVAILABLE)]
+    await fails()
+    time.now += 0.11
+    await fails_and_pauses(0.2)
+
+
+async def test_a_connection_that_broke_while_idle_is_replaced(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    await writer.run((), write, "a")
+    database.trouble = [("begin", Verdict.LOST)]
+
+    assert await writer.run((), write, "b") == "B"
+    assert (database.connected, database.closed) == (2, 1)
+
+
+async def test_a_connection_that_broke_during_commit_is_not_trusted(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    await writer.run((), write, "a")
+    database.trouble = [("commit", Verdict.LOST)]
+
+    with pytest.raises(StoreUnavailable):
+        await writer.run((), write, "b")
+    assert database.written == ["a"]
+
+
+async def test_a_new_connection_that_breaks_at_once_is_an_outage(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    database.trouble = [("begin", Verdict.LOST)]
+
+    with pytest.raises(StoreUnavailable):
+        await writer.run((), write, "a")
+
+
+async def test_a_roll_back_that_fails_costs_the_connection_and_no_other_write(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    await writer.run((), write, "a")
+    database.trouble = [("roll back", Verdict.UNAVAILABLE)]
+
+    with pytest.raises(ValueError, match="mine"):
+        await writer.run((), fail, ValueError("mine"))
+    assert await writer.run((), write, "b") == "B"
+    assert database.connected == 2
+
+
+async def test_leaving_changes_nothing_for_the_write_or_the_others(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+
+    async def wait_for_a_write() -> str:
+        return await writer.run((), write, "left")
+
+    leaving = asyncio.create_task(wait_for_a_write())
+    await asyncio.sleep(0)
+    staying = writer.run((), write, "stayed")
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.opened.set()
+
+    assert await staying == "STAYED"
+    await first
+    assert database.written == ["left", "stayed"]
+
+
+async def test_leaving_a_batch_that_fails(writer: GroupCommit, database: FakeDatabase) -> None:
+    gate, first = await closed_gate(writer)
+    left = writer.run((), write, "left")
+    staying = writer.run((), write, "stayed")
+    left.cancel()
+    database.trouble = [("begin", Verdict.UNAVAILABLE)]
+    gate.opened.set()
+
+    with pytest.raises(StoreUnavailable):
+        await staying
+    await first
+
+
+async def test_the_queue_has_an_end(writer: GroupCommit) -> None:
+    gate, first = await closed_gate(writer)
+    queued = [writer.run((), write, f"{number}") for number in range(20)]
+
+    with pytest.raises(StoreUnavailable, match="Too many"):
+        writer.run((), write, "one too many")
+
+    await gather_behind(writer, gate, first, *queued)
+    assert await writer.run((), write, "again") == "AGAIN"
+
+
+async def test_closing_finishes_what_is_queued(writer: GroupCommit, database: FakeDatabase) -> None:
+    gate, _ = await closed_gate(writer)
+    queued = [writer.run((), write, f"{number}") for number in range(20)]
+    closing = asyncio.create_task(writer.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable, match="closed"):
+        writer.run((), write, "late")
+    gate.opened.set()
+    await closing
+
+    assert await asyncio.gather(*queued) == [f"{number}" for number in range(20)]
+    assert len(database.written) == 20
+    assert (database.connected, database.closed) == (1, 1)
+    await writer.aclose()
+
+
+async def test_several_event_loops_share_a_writer(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+    queued = threading.Barrier(3)
+
+    def elsewhere(name: str) -> str:
+        async def wait() -> str:
+            future = writer.run((), write, name)
+            await asyncio.to_thread(queued.wait, 30)
+            return await future
+
+        return asyncio.run(wait())
+
+    others = [asyncio.create_task(asyncio.to_thread(elsewhere, name)) for name in "ab"]
+    await asyncio.to_thread(queued.wait, 30)
+    gate.opened.set()
+
+    assert await asyncio.gather(*others) == ["A", "B"]
+    await first
+    assert len(database.batches) == 2
+
+
+async def test_an_event_loop_that_ended_disturbs_nobody(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+
+    def elsewhere() -> None:
+        async def leave() -> None:
+            writer.run((), write, "left")
+
+        asyncio.run(leave())
+
+    await asyncio.to_thread(elsewhere)
+    staying = writer.run((), write, "stayed")
+    gate.opened.set()
+
+    assert await staying == "STAYED"
+    await first
+    assert database.written == ["left", "stayed"]
+
+
+async def test_an_observer_that_raises_loses_no_answer(database: FakeDatabase) -> None:
+    def observe(size: int, seconds: float) -> None:
+        raise RuntimeError("a dashboard's trouble")
+
+    writer = GroupCommit(cast(Database, database), observe)
+    assert await writer.run((), write, "a") == "A"
+    await writer.aclose()
+    assert database.batches == [["a"]]

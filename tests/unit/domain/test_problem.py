@@ -1,0 +1,120 @@
+"""Every refusal and every fault has a status, a code and a sentence."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from bandari.domain import faults, problem
+from bandari.domain.faults import CallerFault, Fault, OwnFault, UpstreamFault
+from bandari.domain.outcome import Deny, Reason
+from bandari.domain.problem import Blame
+
+
+def subclasses(fault: type[Fault]) -> list[type[Fault]]:
+    return [fault, *(each for child in fault.__subclasses__() for each in subclasses(child))]
+
+
+def of_this_room(fault: type[Fault]) -> bool:
+    return fault.__module__ == faults.__name__
+
+
+FAULTS = [fault for fault in subclasses(Fault) if of_this_room(fault)]
+
+
+def test_the_walk_finds_every_fault() -> None:
+    classes = [value for _, value in inspect.getmembers(faults, inspect.isclass)]
+    assert {each for each in classes if issubclass(each, Fault)} == set(FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code"),
+    [
+        (Reason.MISSING_KEY, 401, "missing_api_key"),
+        (Reason.MALFORMED_KEY, 401, "malformed_api_key"),
+        (Reason.UNKNOWN_KEY, 401, "invalid_api_key"),
+        (Reason.REVOKED_KEY, 401, "revoked_api_key"),
+        (Reason.INSUFFICIENT_BALANCE, 402, "insufficient_balance"),
+        (Reason.REQUESTS_PER_MINUTE, 429, "rate_limit_exceeded"),
+        (Reason.TOO_MANY_STREAMS, 429, "too_many_open_requests"),
+    ],
+)
+def test_a_refusal_is_the_callers(reason: Reason, status: int, code: str) -> None:
+    told = problem.of_refusal(Deny(reason, "No.", retry_after_ms=5))
+    assert (told.status, told.code, told.message) == (status, code, "No.")
+    assert told.blame is Blame.CALLER
+    assert told.retry == (status == 429)
+    assert told.retry_after_ms == 5
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_can_be_told(reason: Reason) -> None:
+    assert 400 <= problem.of_refusal(Deny(reason, "No.")).status < 500
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_docstring_is_the_message(fault: type[Fault]) -> None:
+    assert fault.__doc__
+    told = problem.of_fault(fault())
+    assert told.message == str(fault()) == fault.__doc__.strip()
+    assert told.message[0].isupper()
+    assert told.message[-1] == "."
+    assert "\n" not in told.message
+    assert told.status == fault.status
+    assert re.fullmatch(r"[a-z_]+", told.code)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_blame_shows_in_the_status(fault: type[Fault]) -> None:
+    told = problem.of_fault(fault())
+    if issubclass(fault, CallerFault):
+        assert told.blame is Blame.CALLER
+        assert 400 <= told.status < 500
+        assert not told.retry, "the same request would fail again"
+    elif issubclass(fault, UpstreamFault):
+        assert told.blame is Blame.UPSTREAM
+        assert told.status in (502, 503, 504)
+    else:
+        assert told.blame is Blame.OURS
+        assert told.status in (500, 503)
+
+
+def test_codes_tell_faults_apart() -> None:
+    leaves = [fault for fault in FAULTS if not fault.__subclasses__()]
+    codes = [fault.code for fault in leaves]
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (faults.InvalidJson, 400, "invalid_json"),
+        (faults.MissingField, 400, "missing_required_parameter"),
+        (faults.ContextLengthExceeded, 400, "context_length_exceeded"),
+        (faults.ModelNotFound, 404, "model_not_found"),
+        (faults.MethodNotAllowed, 405, "method_not_allowed"),
+        (faults.RequestTimeout, 408, "request_timeout"),
+        (faults.RequestTooLarge, 413, "request_too_large"),
+        (faults.UpstreamUnreachable, 502, "upstream_unreachable"),
+        (faults.UpstreamOverloaded, 503, "upstream_overloaded"),
+        (faults.UpstreamTimeout, 504, "upstream_timeout"),
+        (faults.OwnFault, 500, "internal_error"),
+        (faults.StoreUnavailable, 503, "store_unavailable"),
+    ],
+)
+def test_statuses_and_codes_that_clients_rely_on(
+    fault: type[Fault], status: int, code: str
+) -> None:
+    assert (fault.status, fault.code) == (status, code)
+
+
+def test_a_refusal_by_the_upstream_is_not_worth_a_retry() -> None:
+    assert not problem.of_fault(faults.UpstreamRefused()).retry
+    assert problem.of_fault(faults.UpstreamInterrupted()).retry
+
+
+def test_a_fault_names_its_field_and_its_wait() -> None:
+    told = problem.of_fault(OwnFault("Wait.", param="model", retry_after_ms=100))
+    assert (told.message, told.param, told.retry_after_ms) == ("Wait.", "model", 100)

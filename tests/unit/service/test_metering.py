@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+from tests.support.scripted_upstream import counted, finish, text, usage
+
+from bandari.domain.events import ReasoningDelta, RefusalDelta, ToolCallDelta
+from bandari.domain.usage import CountRule, Usage
+from bandari.service.metering import Meter
+
+REPORTED, COUNTED, ESTIMATED = CountRule.REPORTED, CountRule.COUNTED, CountRule.ESTIMATED
+
+
+def meter(*events, input_bytes: int = 40, known_input: int | None = None) -> Meter:
+    made = Meter(input_bytes)
+    if known_input is not None:
+        made.know_input(known_input)
+    for event in events:
+        made.observe([event])
+    return made
+
+
+def test_what_the_upstream_reports_at_its_end_is_believed_first():
+    made = meter(text("Hello"), counted(3, prompt=9), finish(), usage(11, 5))
+    assert made.result(completed=True) == (Usage(11, 5), REPORTED)
+
+
+def test_running_counts_come_second():
+    made = meter(text("Hello"), counted(3, prompt=9, cached=4), finish())
+    assert made.result(completed=True) == (Usage(9, 3, cached_tokens=4), COUNTED)
+
+
+def test_bytes_are_the_last_resort():
+    made = meter(text("Hello"), finish(), input_bytes=41)
+    assert made.result(completed=True) == (Usage(11, 2), ESTIMATED)
+
+
+def test_an_estimate_takes_the_exact_prompt_where_it_is_known():
+    assert meter(text("abc"), known_input=7).result(completed=True)[0] == Usage(7, 1)
+
+
+def test_an_interrupted_answer_is_charged_by_its_running_counts():
+    """A usage chunk in the middle (llama.cpp's for n > 1) is not the whole."""
+    made = meter(counted(3, prompt=9), usage(9, 2), counted(6, prompt=9))
+    assert made.result(completed=False) == (Usage(9, 6), COUNTED)
+    assert made.running() == Usage(9, 6)
+
+
+def test_an_interrupted_answer_without_counts_takes_what_was_reported_until_then():
+    made = meter(text("x" * 400), usage(9, 30))
+    assert made.result(completed=False) == (Usage(9, 30), COUNTED)
+
+
+def test_of_two_reports_the_later_one_counts():
+    made = meter(usage(9, 2), usage(9, 8))
+    assert made.result(completed=True) == (Usage(9, 8), REPORTED)
+
+
+def test_counts_of_several_choices_add_up_over_one_prompt():
+    made = meter(
+        counted(1, prompt=9, choice=0),
+        counted(4, prompt=9, choice=1, cached=9),
+        counted(2, prompt=9, choice=0),
+    )
+    assert made.result(completed=True) == (Usage(9, 6, cached_tokens=9), COUNTED)
+    assert made.output_tokens == 6
+    assert made.input_tokens == 9
+
+
+def test_cached_tokens_never_exceed_the_prompt():
+    made = meter(counted(1, prompt=5, choice=0, cached=9))
+    assert made.result(completed=False)[0] == Usage(5, 1, cached_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens"),
+    [
+        ([text("")], 0),
+        ([text("abcd")], 1),
+        ([text("abcde")], 2),
+        ([text("日本")], 2),  # six bytes
+        ([text("🦁")], 1),
+        ([text("\ud800")], 1),  # half a surrogate pair is not UTF-8, and no reason to fail
+        ([ReasoningDelta(0, "abcde")], 2),
+        ([RefusalDelta(0, "abcde")], 2),
+        ([ToolCallDelta(0, 0, '{"a":1}', "id", "f")], 2),
+        ([ToolCallDelta(0, 0, "", None, None)], 0),
+        ([text("ab"), text("cd", choice=1)], 1),
+    ],
+)
+def test_the_estimate_counts_the_bytes_of_everything_that_was_generated(events, tokens):
+    assert meter(*events).result(completed=True)[0].output_tokens == tokens
+
+
+def test_while_it_runs_every_piece_is_taken_for_a_token_at_least():
+    made = meter(text("a"), text("b"), ToolCallDelta(0, 0, "c"))
+    assert made.output_tokens == 3
+    assert meter(text("x" * 40)).output_tokens == 10
+
+
+def test_output_follows_the_counts_then_the_report():
+    assert meter(text("x" * 400), counted(3)).output_tokens == 3
+    assert meter(text("x" * 400), usage(9, 5)).output_tokens == 5
+    assert meter(counted(7), usage(9, 5)).output_tokens == 7
+
+
+def test_the_prompts_exact_count_is_known_as_soon_as_somebody_tells_it():
+    assert meter().input_tokens is None
+    assert meter(known_input=8).input_tokens == 8
+    assert meter(counted(1, prompt=9), known_input=8).input_tokens == 9
+    assert meter(counted(1, prompt=9), usage(10, 1)).input_tokens == 10
+
+
+def test_whether_anything_was_generated():
+    assert not meter().has_output
+    assert not meter(counted(0)).has_output
+    assert not meter(finish()).has_output
+    assert meter(counted(1)).has_output
+    assert meter(text("a")).has_output
+    assert meter(ToolCallDelta(0, 0, "", "id", "f")).has_output

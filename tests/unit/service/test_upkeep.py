@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.support.books_in_memory import BooksInMemory
+from tests.support.clock import SetClock
+from tests.support.gates import until_idle
+from tests.support.recorded_metrics import RecordedMetrics
+from tests.support.samples import SHILLINGS, TOKENS
+
+from bandari.domain.faults import StoreUnavailable
+from bandari.domain.ledger import Ending, Hold, RunningCount
+from bandari.domain.usage import CountRule, Usage
+from bandari.service import upkeep
+from bandari.service.upkeep import keep_counts_durable, settle_dead_holds, watch_open_holds
+
+
+@pytest.fixture
+async def books():
+    ledger = BooksInMemory(TOKENS, SHILLINGS)
+    ledger.credit(1, "TOKEN", 10_000)
+    ledger.credit(1, "KES", 10_000)
+    assert await ledger.open_epoch(0) == 1
+    assert await ledger.open_epoch(0) == 2
+    ledger.epoch_died(1)
+    return ledger
+
+
+async def place(ledger, name, card=TOKENS, epoch=1, counted=None):
+    hold = Hold(name, 1, card.asset, 500, epoch, 3, "bandari-1", card.id, 1000)
+    assert (await ledger.place(hold)).placed
+    if counted is not None:
+        await ledger.count([RunningCount(name, counted)])
+
+
+async def test_holds_of_a_dead_server_are_charged_by_their_last_durable_count(books):
+    await place(books, "a", counted=Usage(20, 30))
+    await place(books, "b", SHILLINGS, counted=Usage(100, 10, cached_tokens=20))
+    assert await settle_dead_holds(books, SetClock()) == 2
+    receipt = books.receipts["a"]
+    assert (receipt.amount, receipt.ending, receipt.rule, receipt.target) == (
+        50,
+        Ending.SERVER_DIED,
+        CountRule.COUNTED,
+        "",
+    )
+    assert receipt.ended_ms == SetClock().now_ms()
+    assert books.receipts["b"].amount == 20  # 80 x 0.15 + 20 x 0.05 + 10 x 0.4 + 3
+    assert books.wallet().held == 0
+
+
+@pytest.mark.parametrize("counted", [None, Usage(20, 0)])
+async def test_without_a_token_they_are_voided(books, counted):
+    await place(books, "a", counted=counted)
+    assert await settle_dead_holds(books, SetClock()) == 1
+    assert books.voided == ["a"]
+    assert not books.receipts
+
+
+async def test_holds_of_servers_that_live_are_left_alone(books):
+    await place(books, "a", epoch=2)
+    assert await settle_dead_holds(books, SetClock()) == 0
+    assert list(books.holds) == ["a"]
+
+
+async def test_more_than_fit_into_one_look_are_all_settled(books, monkeypatch):
+    monkeypatch.setattr(upkeep, "DEAD_HOLDS_AT_ONCE", 2)
+    for name in "abcde":
+        await place(books, name, counted=Usage(1, 1))
+    assert await settle_dead_holds(books, SetClock()) == 5
+    assert not books.holds
+
+
+async def test_what_another_server_settled_first_is_not_counted(books):
+    """Two servers start at once, and both see the same dead holds."""
+    for name in "abcd":
+        await place(books, name, counted=None if name == "a" else Usage(1, 1))
+    settled = await asyncio.gather(
+        settle_dead_holds(books, SetClock()), settle_dead_holds(books, SetClock())
+    )
+    assert sum(settled) == 4
+    seen = await books.dead_holds(10)
+    assert not seen
+
+    for name in ("e", "f"):
+        await place(books, name, counted=None if name == "e" else Usage(1, 1))
+    stale = await books.dead_holds(10)
+    await settle_dead_holds(books, SetClock())
+    looks = iter([stale, []])
+
+    async def late_look(_limit):
+        return next(looks)
+
+    books.dead_holds = late_look
+    assert await settle_dead_holds(books, SetClock()) == 0
+
+
+class Counting:
+    """Stands for ``Inference``: what is running has these counts."""
+
+    def __init__(self, *rounds) -> None:
+        self.rounds = list(rounds)
+        self.all_asked = asyncio.Event()
+
+    def running_counts(self):
+        if len(self.rounds) == 1:
+            self.all_asked.set()
+        return self.rounds.pop(0) if self.rounds else []
+
+
+async def stopped(loop) -> None:
+    loop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loop
+
+
+async def test_running_counts_are_written_until_told_to_stop(books, monkeypatch, caplog):
+    monkeypatch.setattr(upkeep, "COUNT_INTERVAL_S", 0)
+    await place(books, "a", epoch=2)
+    counts = [[RunningCount("a", Usage(9, n))] for n in range(1, 5)]
+    books.failing["count"] = [StoreUnavailable()]
+    inference = Counting(counts[0], [], *counts[1:])
+    loop = asyncio.create_task(keep_counts_durable(inference, books))
+    await inference.all_asked.wait()
+    await until_idle()
+    await stopped(loop)
+    assert books.writes("count") == [2, 3, 4]  # the first could not be written, and nothing broke
+    assert "running counts could not be written" in caplog.text
+
+
+async def test_open_holds_are_told_to_the_metrics_until_told_to_stop(books, monkeypatch, caplog):
+    monkeypatch.setattr(upkeep, "HOLDS_INTERVAL_S", 0)
+    metrics = RecordedMetrics()
+    books.failing["open_holds"] = [StoreUnavailable()]
+    loop = asyncio.create_task(watch_open_holds(books, metrics))
+    await until_idle()
+    await place(books, "a", epoch=2)
+    await until_idle()
+    await stopped(loop)
+    told = metrics.of("holds_open")
+    assert (told[0], told[-1]) == ((0,), (1,))
+    assert "open holds could not be counted" in caplog.text
