@@ -71,6 +71,7 @@ class Listening(Struct, frozen=True):
     url: str
     store: Store
     models: Sequence[Model]
+    engine: EngineSupervisor | None
 
 
 OnListening = Callable[[Listening], Awaitable[None]]
@@ -167,7 +168,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             url = listener.url_of(bound)
             _log.info("serving", extra={"detail": url, "pid": os.getpid()})
             if on_listening is not None:
-                await on_listening(Listening(url, store, models.all()))
+                await on_listening(Listening(url, store, models.all(), engine))
             await stop.wait()
             _log.info("draining")
             await inference.drain(settings.server.drain_timeout_ms / 1000)

@@ -40,8 +40,10 @@ class Bandari:
     wait for each other by spinning.
     """
 
-    def __init__(self, data: Path, config: str = "") -> None:
+    def __init__(self, data: Path, config: str = "", **variables: str) -> None:
+        """``variables`` are environment variables that the configuration uses."""
         self.data = data
+        self.variables = variables
         self.config = data.parent / f"{data.name}.toml"
         self.config.write_text(config if "[engine]" in config else ENGINE + config)
         self.url = ""
@@ -50,14 +52,14 @@ class Bandari:
         self.log: list[str] = []
         self._reader: threading.Thread | None = None
 
-    def start(self, **more_environment: str) -> Bandari:
+    def start(self) -> Bandari:
         """Start serving; returns when it answers. Raises if it ends instead, with its log."""
         process = self.process = subprocess.Popen(
             [sys.executable, "-m", "bandari", "serve", "--port", "0", "--json", *self._where()],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(**more_environment),
+            env=environment(**self.variables),
         )
         assert process.stdout is not None
         assert process.stderr is not None
@@ -98,7 +100,7 @@ class Bandari:
             [sys.executable, "-m", "bandari", *arguments, *self._where()],
             capture_output=True,
             text=True,
-            env=environment(),
+            env=environment(**self.variables),
             timeout=60,
             check=False,
         )
@@ -110,8 +112,10 @@ class Bandari:
         """A key of a new account with that much in its token wallet, made beside the server."""
 
         async def make() -> str:
-            async with open_books(load(self.config, Overrides(data_dir=self.data), {})) as store:
-                admin = administration_of(store, load(self.config, None, {}))
+            overrides = Overrides(data_dir=self.data)
+            settings = load(self.config, overrides, self.variables)
+            async with open_books(settings) as store:
+                admin = administration_of(store, settings)
                 await admin.create_account(account)
                 if tokens:
                     await admin.credit(account, tokens, TOKEN, who="test", why="test")

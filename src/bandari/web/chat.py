@@ -144,7 +144,9 @@ def _encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
         return StreamEncoder(
             envelope, choices=request.sampling.n, include_usage=request.include_usage
         )
-    return WholeEncoder(envelope, wants_logprobs=request.sampling.logprobs)
+    return WholeEncoder(
+        envelope, choices=request.sampling.n, wants_logprobs=request.sampling.logprobs
+    )
 
 
 async def _stop_when_left(exchange: Exchange, generation: Generation) -> None:

@@ -55,25 +55,16 @@ class Exchange:
 
     async def body(self, max_bytes: int, timeout_ms: int) -> bytes:
         """The whole body. Raises ``RequestTooLarge``, ``RequestTimeout`` or ``ClientLeft``."""
-        declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared[:20]) > max_bytes:
+        declared = self.header(b"content-length") or ""
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
             raise _too_large(max_bytes)
-        message = await self._receive_within(timeout_ms)
-        first: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if len(first) > max_bytes:
-                raise _too_large(max_bytes)
-            return first
-        pieces = [first]
-        size = len(first)
-        while message.get("more_body", False):
-            message = await self._receive_within(timeout_ms)
-            piece: bytes = message.get("body", b"")
-            size += len(piece)
-            if size > max_bytes:
-                raise _too_large(max_bytes)
-            pieces.append(piece)
-        return b"".join(pieces)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._whole_body(max_bytes)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"The request body did not arrive within {timeout_ms / 1000:g} s."
+            ) from None
 
     async def client_left(self) -> None:
         """Return when the client has closed the connection. Call after the body was read."""
@@ -84,9 +75,7 @@ class Exchange:
         """A whole answer."""
         length = (b"content-length", b"%d" % len(body))
         await self.begin(status, content_type, (length,))
-        if self.method == "HEAD":
-            body = b""
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._send_body(b"" if self.method == "HEAD" else body, more=False)
 
     async def begin(self, status: int, content_type: bytes, extra: Headers = ()) -> None:
         """The status and the headers."""
@@ -97,27 +86,33 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """More of the body. Waits while the client does not read; ``ClientLeft`` after a minute."""
-        try:
-            async with asyncio.timeout(self.write_timeout_s):
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            raise ClientLeft from None
+        await self._send_body(data, more=True)
 
     async def end(self) -> None:
         """The end of the body. An answer that is broken off never gets here."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send_body(b"", more=False)
 
-    async def _receive_within(self, timeout_ms: int) -> MutableMapping[str, Any]:
+    async def _send_body(self, data: bytes, *, more: bool) -> None:
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                message = await self._receive()
+            async with asyncio.timeout(self.write_timeout_s):
+                await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
-            raise RequestTimeout(
-                f"The request body did not arrive within {timeout_ms / 1000:g} s."
-            ) from None
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        return message
+            raise ClientLeft from None
+
+    async def _whole_body(self, max_bytes: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return piece if len(pieces) == 1 else b"".join(pieces)
 
 
 def _too_large(max_bytes: int) -> RequestTooLarge:

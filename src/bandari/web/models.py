@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from bandari.domain.outcome import Deny
 from bandari.service.models import Models
 from bandari.service.ports import Metrics
@@ -35,5 +33,5 @@ class ModelList:
         if isinstance(principal, Deny):
             await problems.tell(exchange, principal, self._metrics)
             return
-        model = self._models.find(unquote(exchange.path.removeprefix("/v1/models/")))
+        model = self._models.find(exchange.path.removeprefix("/v1/models/"))
         await exchange.respond(200, problems.JSON, encode_model(model, self._created_s))

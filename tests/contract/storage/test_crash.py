@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 from tests.contract.storage.books import charge
 
 from bandari.adapters.storage import open_store
 from bandari.adapters.storage.postgresql import LOCKS
+
+_ROOT = Path(__file__).parents[3]
 
 # Charges as fast as it can, and says what it was told is durable. Until it is killed.
 _SERVER = """
@@ -69,7 +72,7 @@ def wait_for_the_end_of_epoch(url: str, epoch: int) -> None:
 def charge_until_killed(url: str, enough: int) -> list[tuple[str, int]]:
     """Run a server until it has acknowledged ``enough`` charges; all that it acknowledged."""
     with subprocess.Popen(
-        [sys.executable, "-c", _SERVER, url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _SERVER, url], cwd=_ROOT, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         lines = [server.stdout.readline() for _ in range(enough)]

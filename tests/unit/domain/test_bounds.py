@@ -146,6 +146,7 @@ def test_a_choice_that_forces_nothing_needs_no_tools(mode: str) -> None:
 
 
 def test_a_named_tool_is_among_the_tools() -> None:
+    check(request(tool_choice=ToolChoice("named", "time"), tools=(WEATHER, Tool("time"))), Bounds())
     fault = refusal(request(tool_choice=ToolChoice("named", "time"), tools=(WEATHER,)))
     assert fault.param == "tool_choice"
     assert "'time'" in fault.message

@@ -6,6 +6,8 @@ clients that want the answer whole: only so are there counts when an answer is i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,12 +17,17 @@ from bandari.adapters.providers.transport import MAX_ERROR_BODY_BYTES, Reply, Tr
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
 from bandari.domain.faults import Fault, UpstreamFault, UpstreamInterrupted, UpstreamMalformed
-from bandari.wire.chat_completions.answer import AnswerDecoder
+from bandari.wire.chat_completions.answer import DONE, AnswerDecoder
 from bandari.wire.chat_completions.errors import read_error
 from bandari.wire.chat_completions.request import Dialect, encode_request, ignored_fields
 from bandari.wire.sse import SseDecoder
 
 MAX_RETRY_AFTER_S = 86_400
+
+END_OF_BODY_S = 1.0
+"""How long the end of a stream's body may take after ``[DONE]``, so that its connection can be used
+again.
+"""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -70,7 +77,7 @@ class ChatCompletionsUpstream:
             sampling = request.sampling
             decoder = AnswerDecoder(sampling.n, sampling.top_logprobs or 0)
             kind = reply.header("content-type") or ""
-            if kind.startswith("text/event-stream"):
+            if kind.lower().startswith("text/event-stream"):
                 yield _streamed(reply, decoder)
             else:
                 yield _whole(reply, decoder)
@@ -99,13 +106,27 @@ _read_count = msgspec.json.Decoder(_Count).decode
 
 async def _streamed(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:
     sse = SseDecoder()
-    async for chunk in reply.chunks():
+    chunks = reply.chunks()
+    is_done = False
+    async for chunk in chunks:
         for event in sse.feed(chunk):
             events = decoder.stream_event(event)
             if events:
                 yield events
+            is_done = is_done or event.data == DONE
+        if is_done:
+            await _read_to_end(chunks)
+            return
     if not decoder.ended:
         raise UpstreamInterrupted
+
+
+async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:
+    """The answer is complete: what becomes of the connection now is all one to it."""
+    with contextlib.suppress(UpstreamFault, TimeoutError):
+        async with asyncio.timeout(END_OF_BODY_S):
+            async for _ in chunks:
+                pass
 
 
 async def _whole(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from datetime import timedelta
 from typing import Protocol
 
 from msgspec import Struct
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
+    BuilderError,
     ConnectError,
     ConnectTimeoutError,
     PoolTimeoutError,
     PyreqwestError,
     RequestTimeoutError,
 )
+from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from bandari.domain.faults import (
@@ -80,7 +87,7 @@ class Transport(Protocol):
 def _map_exceptions() -> Iterator[None]:
     try:
         yield
-    except (ConnectError, ConnectTimeoutError) as error:
+    except (BuilderError, ConnectError, ConnectTimeoutError) as error:
         raise UpstreamUnreachable from error
     except PoolTimeoutError as error:
         raise UpstreamOverloaded from error
@@ -91,14 +98,23 @@ def _map_exceptions() -> Iterator[None]:
 
 
 class HttpTransport:
-    """pyreqwest: pooled connections to one provider."""
+    """pyreqwest: pooled connections to one provider.
+
+    pyreqwest (0.15, and back to 0.11) does not close the connection of a request that is cancelled
+    before the answer's head: it leaks, and its place among ``max_connections`` with it. So such a
+    request is abandoned instead: its connection is closed as soon as its head has come, or when
+    ``read_timeout`` ends it.
+    """
 
     def __init__(self, timeouts: Timeouts, max_connections: int = 1000) -> None:
         self._timeouts = timeouts
+        self._abandoned: set[asyncio.Task[None]] = set()
+        longest_silence_ms = min(max(timeouts.first_event_ms, timeouts.idle_ms), timeouts.answer_ms)
         self._client: Client = (
             ClientBuilder()
             .connect_timeout(timedelta(milliseconds=timeouts.connect_ms))
             .pool_timeout(timedelta(milliseconds=timeouts.connect_ms))
+            .read_timeout(timedelta(milliseconds=longest_silence_ms))
             .max_connections(max_connections)
             .follow_redirects(False)
             .gzip(False)
@@ -113,20 +129,25 @@ class HttpTransport:
     @asynccontextmanager
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
         # With its default read-ahead the connection would outlive a reader that leaves early.
-        request = (
-            self._client.post(url)
-            .headers(headers)
-            .body_bytes(body)
-            .streamed_read_buffer_limit(0)
-            .build_streamed()
-        )
+        try:
+            request = (
+                self._client.post(url)
+                .headers(headers)
+                .body_bytes(body)
+                .streamed_read_buffer_limit(0)
+                .build_streamed()
+            )
+        except (
+            ValueError
+        ) as error:  # what cannot be sent: a URL without a host, a key with a newline
+            raise UpstreamUnreachable from error
         try:
             timeouts = self._timeouts
             latest = asyncio.get_running_loop().time() + timeouts.answer_ms / 1000
             first_ms = min(timeouts.first_event_ms, timeouts.answer_ms)
             async with asyncio.timeout(first_ms / 1000) as deadline:
                 with _map_exceptions():
-                    response = await request.__aenter__()
+                    response = await self._sent(request)
                 try:
                     yield _HttpReply(response, deadline, timeouts.idle_ms / 1000, latest)
                 finally:
@@ -135,7 +156,26 @@ class HttpTransport:
             raise UpstreamTimeout from error
 
     async def close(self) -> None:
+        for task in self._abandoned:
+            task.cancel()
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
         await self._client.close()
+
+    async def _sent(self, request: StreamRequest) -> Response:
+        entering = asyncio.ensure_future(request.__aenter__())
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            task = asyncio.create_task(_close_when_entered(request, entering))
+            self._abandoned.add(task)
+            task.add_done_callback(self._abandoned.discard)
+            raise
+
+
+async def _close_when_entered(request: StreamRequest, entering: asyncio.Future[Response]) -> None:
+    with suppress(PyreqwestError):
+        await entering
+        await request.__aexit__(None, None, None)
 
 
 class _HttpReply:

@@ -143,11 +143,14 @@ async def test_a_stream_cut_anywhere_says_the_same(transports):
 
 async def test_events_come_as_soon_as_they_are_sent(transports):
     gate = Gate()
-    async with HttpUpstream(sse(GOOD[0], gate, *GOOD[1:])) as server, transports() as http:
-        async with upstream(server, http).generate(a_request(), "m") as batches:
-            assert list(await anext(batches)) == GOOD_EVENTS[:1]
-            gate.open()
-            assert [event async for batch in batches for event in batch] == GOOD_EVENTS[1:]
+    async with (
+        HttpUpstream(sse(GOOD[0], gate, *GOOD[1:])) as server,
+        transports() as http,
+        upstream(server, http).generate(a_request(), "m") as batches,
+    ):
+        assert list(await anext(batches)) == GOOD_EVENTS[:1]
+        gate.open()
+        assert [event async for batch in batches for event in batch] == GOOD_EVENTS[1:]
 
 
 async def test_comments_and_empty_chunks_are_no_events(transports):

@@ -42,14 +42,17 @@ async def test_a_request_arrives_as_it_was_sent(transports):
 
 async def test_chunks_come_as_soon_as_they_are_sent(transports):
     gates = [Gate(), Gate()]
-    async with HttpUpstream(sse("a", gates[0], "b", gates[1], "c")) as server, transports() as http:
-        async with http.post(server.url, {}, b"") as reply:
-            chunks = reply.chunks()
-            assert await anext(chunks) == b"data: a\n\n"
-            gates[0].open()
-            assert await anext(chunks) == b"data: b\n\n"
-            gates[1].open()
-            assert b"".join([chunk async for chunk in chunks]) == b"data: c\n\n"
+    async with (
+        HttpUpstream(sse("a", gates[0], "b", gates[1], "c")) as server,
+        transports() as http,
+        http.post(server.url, {}, b"") as reply,
+    ):
+        chunks = reply.chunks()
+        assert await anext(chunks) == b"data: a\n\n"
+        gates[0].open()
+        assert await anext(chunks) == b"data: b\n\n"
+        gates[1].open()
+        assert b"".join([chunk async for chunk in chunks]) == b"data: c\n\n"
 
 
 async def test_a_connection_is_used_again(transports):
@@ -92,17 +95,59 @@ async def test_leaving_while_much_is_on_its_way_closes_the_connection(transports
         assert not server.requests[0].answered.is_set()
 
 
-@pytest.mark.parametrize("where", ["before the head", "between chunks"])
-async def test_being_cancelled_closes_the_connection(transports, where):
+async def test_being_cancelled_closes_the_connection(transports):
     gate = Gate()
-    reply = sse("a", before_head=[gate]) if where == "before the head" else sse("a", gate)
-    async with HttpUpstream(reply) as server, transports() as http:
+    async with HttpUpstream(sse("a", gate)) as server, transports() as http:
         reading = asyncio.create_task(read_all(http, server))
         await gate.reached.wait()
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
         await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+
+
+async def abandoned(http, server, gate: Gate) -> None:
+    """A request that was cancelled while the upstream had not even sent a head."""
+    reading = asyncio.create_task(read_all(http, server))
+    await gate.reached.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+async def test_a_request_that_was_given_up_before_its_head_is_closed_when_the_head_comes(
+    transports,
+):
+    """Sooner would be better: pyreqwest leaks the connection of a request that is cancelled."""
+    gate = Gate()
+    async with (
+        HttpUpstream(sse("a", Gate(), before_head=[gate]), json_body({})) as server,
+        transports(max_connections=1) as http,
+    ):
+        await abandoned(http, server, gate)
+        gate.open()
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+        await read_all(http, server)  # its place among the connections is free again
+
+
+async def test_a_request_that_was_given_up_is_closed_in_time_when_no_head_comes(transports):
+    gate = Gate()
+    limits = timeouts(first_event_ms=200, idle_ms=100)
+    async with (
+        HttpUpstream(sse("a", before_head=[gate]), json_body({})) as server,
+        transports(limits, max_connections=1) as http,
+    ):
+        await abandoned(http, server, gate)
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+        await read_all(http, server)
+
+
+async def test_closing_does_not_wait_for_what_was_given_up(transports):
+    gate = Gate()
+    async with HttpUpstream(sse("a", before_head=[gate])) as server:
+        async with transports() as http:
+            await abandoned(http, server, gate)
+        assert not http._abandoned
 
 
 async def test_an_error_of_the_readers_own_passes_through(transports):
@@ -167,9 +212,12 @@ async def test_a_head_that_never_comes_is_the_upstreams_fault(transports, reply)
 
 async def test_a_redirect_is_not_followed(transports):
     reply = json_body({}, status=307, location="http://127.0.0.1:1/")
-    async with HttpUpstream(reply) as server, transports() as http:
-        async with http.post(server.url, {}, b"") as got:
-            assert got.status == 307
+    async with (
+        HttpUpstream(reply) as server,
+        transports() as http,
+        http.post(server.url, {}, b"") as got,
+    ):
+        assert got.status == 307
 
 
 async def test_a_body_has_a_size_limit(transports):
@@ -184,11 +232,14 @@ async def test_a_body_has_a_size_limit(transports):
 async def test_more_connections_than_allowed_are_overload(transports):
     gate = Gate()
     brief = Timeouts(connect_ms=50, first_event_ms=5000, idle_ms=5000, answer_ms=5000)
-    async with HttpUpstream(sse("a", gate)) as server, transports(brief, max_connections=1) as http:
-        async with http.post(server.url, {}, b""):
-            with pytest.raises(UpstreamOverloaded):
-                async with http.post(server.url, {}, b""):
-                    raise AssertionError("not entered")
+    async with (
+        HttpUpstream(sse("a", gate)) as server,
+        transports(brief, max_connections=1) as http,
+        http.post(server.url, {}, b""),
+    ):
+        with pytest.raises(UpstreamOverloaded):
+            async with http.post(server.url, {}, b""):
+                raise AssertionError("not entered")
 
 
 # -- timeouts: real ones, small --------------------------------------------------------------------
@@ -202,12 +253,12 @@ def timeouts(**milliseconds: int) -> Timeouts:
 @pytest.mark.parametrize(
     ("limits", "reply"),
     [
-        (timeouts(first_event_ms=40), sse(before_head=[Gate()])),
-        (timeouts(first_event_ms=40), sse(Gate())),
-        (timeouts(first_event_ms=5000, answer_ms=40), sse(before_head=[Gate()])),
+        (timeouts(first_event_ms=150, idle_ms=150), sse(before_head=[Gate()])),
+        (timeouts(first_event_ms=150), sse(Gate())),
+        (timeouts(first_event_ms=5000, answer_ms=150), sse(before_head=[Gate()])),
         (timeouts(idle_ms=40), sse("a", Gate())),
         (timeouts(answer_ms=40), sse("a", Gate())),
-        (timeouts(first_event_ms=40), Reply(Gate(), status=500)),
+        (timeouts(first_event_ms=150), Reply(Gate(), status=500)),
     ],
     ids=["first: head", "first: event", "whole before head", "idle", "whole", "error body"],
 )
@@ -215,7 +266,7 @@ async def test_an_upstream_that_takes_too_long(transports, limits, reply):
     async with HttpUpstream(reply) as server, transports(limits) as http:
         with pytest.raises(UpstreamTimeout):
             await read_all(http, server)
-        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+        await asyncio.wait_for((await server.request()).client_gone.wait(), 2)
 
 
 async def test_signs_of_life_put_off_the_idle_timeout_but_not_the_whole_one(transports):
@@ -236,7 +287,9 @@ async def test_signs_of_life_put_off_the_idle_timeout_but_not_the_whole_one(tran
 
 
 async def test_a_timeout_is_over_once_the_answer_is(transports):
-    async with HttpUpstream(json_body({})) as server:
-        async with transports(timeouts(first_event_ms=50, idle_ms=50, answer_ms=50)) as http:
-            await read_all(http, server)
-            await asyncio.sleep(0.08)  # a deadline that stayed behind would cancel this task
+    async with (
+        HttpUpstream(json_body({})) as server,
+        transports(timeouts(first_event_ms=50, idle_ms=50, answer_ms=50)) as http,
+    ):
+        await read_all(http, server)
+        await asyncio.sleep(0.08)  # a deadline that stayed behind would cancel this task

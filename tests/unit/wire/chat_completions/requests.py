@@ -117,7 +117,7 @@ samplings = st.builds(
     Sampling,
     temperature=st.none() | numbers,
     top_p=st.none() | numbers,
-    max_tokens=st.none() | st.integers(1, 2**53),
+    max_tokens=st.none() | st.integers(1, 2**53 - 1),
     stop=st.lists(texts, max_size=4).map(tuple),
     n=st.integers(1, 128),
     seed=st.none() | st.integers(-(2**53), 2**53),

@@ -192,7 +192,9 @@ def test_the_least_request() -> None:
     assert request.sampling == Sampling()
     assert not request.stream
     assert not request.include_usage
-    assert request.tool_choice is request.response_format is request.user is None
+    assert request.tool_choice is None
+    assert request.response_format is None
+    assert request.user is None
 
 
 @pytest.mark.parametrize("name", sorted((CARRIED | REFUSED | {"anything"}) - MINIMAL.keys()))
@@ -434,6 +436,12 @@ def function(described: Any) -> dict[str, Any]:
             {"max_completion_tokens": True},
             "'max_completion_tokens' must be an integer, and is a boolean.",
         ),
+        ({"max_tokens": 0}, "'max_tokens' must be at least 1."),
+        ({"max_completion_tokens": 0}, "'max_completion_tokens' must be at least 1."),
+        (
+            {"max_completion_tokens": 2**53},
+            "'max_completion_tokens' must be at most 9007199254740991.",
+        ),
         ({"n": "1"}, "'n' must be an integer, and is a string."),
         ({"seed": "1"}, "'seed' must be an integer, and is a string."),
         ({"top_logprobs": []}, "'top_logprobs' must be an integer, and is an array."),
@@ -634,7 +642,19 @@ PLACES = {
     "logit_bias": '{"model":"m","messages":[{"role":"user","content":"hi"}],"logit_bias":{"5":%b}}',
     "temperature": '{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":%b}',
     "max_tokens": '{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":%b}',
+    "seed": '{"model":"m","messages":[{"role":"user","content":"hi"}],"seed":%b}',
 }
+
+
+@pytest.mark.parametrize("place", ["an unknown field", "a file", "parameters", "logit_bias"])
+def test_at_no_depth_is_nesting_more_than_the_callers_fault(place: str) -> None:
+    text = PLACES[place].encode()
+    kinds = {
+        type(outcome(text.replace(b"%b", b"[" * depth + b"]" * depth)))
+        for depth in range(1, 1100, 3)
+    }
+    assert InvalidJson in kinds
+    assert kinds <= {InvalidJson, InvalidValue, ChatRequest}
 
 
 NUMBERS_OF_ANY_SIZE = {
@@ -642,7 +662,7 @@ NUMBERS_OF_ANY_SIZE = {
     "an unknown field of a message",
     "a file",
     "parameters",
-    "max_tokens",
+    "seed",
 }
 """Passed on as they are, or refused by ``bounds``."""
 

@@ -128,7 +128,7 @@ def test_nothing_of_the_usage_is_told_before_the_close() -> None:
 
 @pytest.mark.parametrize("include_usage", [True, False])
 def test_usage_stands_in_the_last_chunk_alone(include_usage: bool) -> None:
-    events = [TextDelta(0, "a"), ToolCallDelta(0, 0, "{}", "1", "f"), STOP]
+    events: list[Event] = [TextDelta(0, "a"), ToolCallDelta(0, 0, "{}", "1", "f"), STOP]
     *others, last = chunks(streamed(events, include_usage=include_usage))
     if include_usage:
         assert all(chunk["usage"] is None for chunk in others)
@@ -253,10 +253,11 @@ def test_names_and_text_cannot_break_out(text: str) -> None:
 
 def test_a_problem_is_told_in_stream_and_nothing_after_it() -> None:
     told = problem.of_fault(UpstreamInterrupted())
-    assert list(StreamEncoder(ENVELOPE).problem(told)) == [
+    (frame,) = StreamEncoder(ENVELOPE).problem(told)
+    assert frame == (
         b'data: {"error":{"message":"The model\'s provider broke the answer off before its end.",'
         b'"type":"server_error","param":null,"code":"upstream_interrupted"}}\n\n'
-    ]
+    )
     assert list(WholeEncoder(ENVELOPE).problem(told)) == []
 
 
@@ -316,7 +317,7 @@ def test_a_whole_answer_has_log_probabilities_where_they_were_asked_for() -> Non
 
 
 def test_a_whole_answer_finishes_what_was_left_open() -> None:
-    events = [TextDelta(1, "b"), STOP]
+    events: list[Event] = [TextDelta(1, "b"), STOP]
     answer = whole(events, choices=3, finish=FinishReason.LENGTH)
     assert [(entry["index"], entry["finish_reason"]) for entry in answer["choices"]] == [
         (0, "stop"),

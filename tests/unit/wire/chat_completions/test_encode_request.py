@@ -143,7 +143,7 @@ def test_another_protocols_fields_are_not_this_ones_spelling() -> None:
     assert ignored_fields(replace(request, original=original), PLAIN) == ()
 
 
-UNKNOWN = {
+UNKNOWN: dict[str, Any] = {
     "service_tier": "priority",
     "web_search_options": {},
     "store": True,

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.asgi import AsgiClient, start
+from tests.support.small_house import SmallHouse
+
+from bandari.domain import keys
+from bandari.domain.catalogue import Group
+from bandari.domain.keys import ApiKey
+from bandari.service.access import Access
+from bandari.service.limiting import Limiter
+from bandari.web.app import App, Route
+from bandari.web.chat import ChatCompletions, ChatSettings
+from bandari.web.keys import KeyCheck
+from bandari.web.models import ModelList
+from bandari.web.operations import Operations
+
+PREFIX = "bd_test_"
+KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
+
+
+class OneKey:
+    """The port ``Keys``, with one key in it."""
+
+    async def find_key(self, digest: bytes):
+        if digest != keys.digest(KEY):
+            return None
+        return ApiKey(3, 1, "amina", "k", "default", "…", 0), ("TOKEN",)
+
+
+class Front:
+    """The application over a small house, and a client to it."""
+
+    def __init__(self, house: SmallHouse, *, rate: int | None = None, **settings: int) -> None:
+        self.house = house
+        self.metrics = house.metrics
+        self.obstacles: list[str] = []
+        check = KeyCheck(Access(OneKey(), house.clock, PREFIX))
+        chat = ChatCompletions(
+            keys=check,
+            limiter=Limiter({"default": Group("default", rate)}, house.clock),
+            inference=house.inference,
+            metrics=house.metrics,
+            settings=ChatSettings(**settings),
+        )
+        models = ModelList(check, house.models, house.metrics, 1_700_000_000)
+        operations = Operations(house.metrics, lambda: self.obstacles)
+        self.app = App(
+            [
+                Route("/v1/chat/completions", POST=chat),
+                Route("/v1/models", GET=models.list),
+                Route("/v1/models/{id}", GET=models.one),
+                Route("/healthz", GET=operations.alive),
+                Route("/readyz", GET=operations.ready),
+                Route("/metrics", GET=operations.metrics),
+            ],
+            house.metrics,
+            lambda: "req_made",
+        )
+
+    def start(self, *, key: str | None = KEY, **fields: Any):
+        """A chat request under way: the client and the application's task."""
+        client = AsgiClient(json.dumps(_body(fields)).encode())
+        headers = [] if key is None else [("authorization", f"Bearer {key}")]
+        return client, start(self.app, client, "POST", "/v1/chat/completions", headers)
+
+    async def chat(self, *, key: str | None = KEY, **fields: Any) -> AsgiClient:
+        client, task = self.start(key=key, **fields)
+        await task
+        return client
+
+
+def _body(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"model": "bandari-1", "messages": [{"role": "user", "content": "Habari?"}]} | fields
+
+
+@pytest.fixture
+def front():
+    return Front
+
+
+@pytest.fixture
+def key():
+    return KEY

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from tests.support.asgi import AsgiClient, request, scope, start
+from tests.support.gates import Gate
+from tests.support.recorded_metrics import RecordedMetrics
+from tests.support.small_house import SmallHouse
+
+from bandari.domain.faults import StoreUnavailable
+from bandari.service.tracing import request_id
+from bandari.web.app import App, Route
+from bandari.web.exchange import ClientLeft
+
+
+def app_of(*routes: Route) -> App:
+    return App(list(routes), RecordedMetrics(), lambda: "req_made")
+
+
+async def ok(exchange) -> None:
+    await exchange.respond(200, b"text/plain", b"ok")
+
+
+def error_of(client) -> dict:
+    return json.loads(client.body)["error"]
+
+
+@pytest.fixture
+def app(front):
+    return front(SmallHouse()).app
+
+
+# -- request ids -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["abc", "A-b_c.9", "x" * 128])
+async def test_a_sane_request_id_is_adopted(given):
+    seen = []
+
+    async def look(exchange) -> None:
+        seen.append(request_id.get())
+        await ok(exchange)
+
+    app = app_of(Route("/", GET=look))
+    client = await request(app, "GET", "/", headers=[("x-request-id", given)])
+    assert client.headers["x-request-id"] == given
+    assert seen == [given]
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 129, "a\nb", "é"])
+async def test_otherwise_one_is_made(given):
+    headers = [] if given is None else [("x-request-id", given)]
+    client = await request(app_of(Route("/", GET=ok)), "GET", "/", headers=headers)
+    assert client.headers["x-request-id"] == "req_made"
+
+
+# -- routing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions/", "/v1/chat/completions"),
+        ("//v1/chat/completions", "/v1/chat/completions"),
+        ("/api/v1/chat/completions", "/v1/chat/completions"),
+        ("/openai/v1/models", "/v1/models"),
+        ("/models/bandari-1", "/v1/models/bandari-1"),
+        ("/v1/models/", "/v1/models"),
+        ("/v1/healthz", "/healthz"),
+    ],
+)
+async def test_a_wrong_url_is_told_the_right_one(app, path, right):
+    client = await request(app, "POST", path)
+    assert client.status == 404
+    error = error_of(client)
+    assert (error["code"], error["type"]) == ("not_found", "invalid_request_error")
+    assert f"There is nothing at {path}." in error["message"]
+    assert f"The right URL is {right}" in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/wp-admin", "/" + "x" * 5000])
+async def test_where_nothing_was_meant_the_base_url_is_explained(app, path):
+    client = await request(app, "GET", path)
+    assert client.status == 404
+    assert "base URL ends in /v1" in error_of(client)["message"]
+    assert len(error_of(client)["message"]) < 500
+
+
+async def test_a_wrong_method_is_told_the_right_one(app):
+    client = await request(app, "GET", "/v1/chat/completions")
+    assert (client.status, client.headers["allow"]) == (405, "POST")
+    assert "Use POST /v1/chat/completions" in error_of(client)["message"]
+    client = await request(app, "DELETE", "/v1/models")
+    assert client.status == 405
+
+
+async def test_head_is_get_without_the_body(app):
+    client = await request(app, "HEAD", "/healthz")
+    assert (client.status, client.body) == (200, b"")
+    assert client.headers["content-length"] == str(len(b'{"status":"ok"}'))
+
+
+async def test_what_is_not_http_is_left_alone():
+    client = AsgiClient()
+    await app_of()(scope() | {"type": "lifespan"}, client.receive, client.send)
+    assert not client.began
+
+
+# -- the edge --------------------------------------------------------------------------------------
+
+
+async def test_an_endpoint_that_crashes_is_a_500_that_tells_nothing(caplog):
+    async def crash(exchange) -> None:
+        raise ZeroDivisionError("a secret")
+
+    client = await request(app_of(Route("/", GET=crash)), "GET", "/")
+    assert client.status == 500
+    assert error_of(client)["code"] == "internal_error"
+    assert b"secret" not in client.body
+    assert "a secret" in caplog.text
+
+
+async def test_a_fault_is_told_by_its_status():
+    async def fail(exchange) -> None:
+        raise StoreUnavailable(retry_after_ms=500)
+
+    client = await request(app_of(Route("/", GET=fail)), "GET", "/")
+    assert (client.status, client.headers["retry-after-ms"]) == (503, "500")
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(), ZeroDivisionError()])
+async def test_an_answer_that_has_begun_can_only_be_broken_off(error):
+    async def fail_late(exchange) -> None:
+        await exchange.begin(200, b"text/plain")
+        await exchange.write(b"half of")
+        raise error
+
+    client = await request(app_of(Route("/", GET=fail_late)), "GET", "/")
+    assert (client.status, client.body, client.ended) == (200, b"half of", False)
+
+
+async def test_a_client_that_leaves_is_nobodys_error():
+    async def leave(exchange) -> None:
+        raise ClientLeft
+
+    app = app_of(Route("/", GET=leave))
+    client = await request(app, "GET", "/")
+    assert not client.began
+    assert app._metrics.of("request_ended") == [("/", 499)]
+
+
+# -- what is told of it ----------------------------------------------------------------------------
+
+
+async def test_metrics_count_routes_and_not_paths(app):
+    await request(app, "GET", "/healthz")
+    await request(app, "GET", "/v1/models/bandari-1")
+    await request(app, "GET", "/wp-admin")
+    assert app._metrics.of("request_ended") == [
+        ("/healthz", 200),
+        ("/v1/models/{id}", 401),
+        ("other", 404),
+    ]
+
+
+async def test_the_access_log_has_neither_query_nor_prompt(front, caplog):
+    caplog.set_level(logging.INFO)
+    made = front(SmallHouse())
+    await request(made.app, "GET", "/healthz", query="api_key=hunter2")
+    await made.chat(messages=[{"role": "user", "content": "my secret"}])
+    logged = [record for record in caplog.records if record.getMessage() == "request"]
+    assert [(r.method, r.path, r.status) for r in logged] == [
+        ("GET", "/healthz", 200),
+        ("POST", "/v1/chat/completions", 200),
+    ]
+    everything = repr([record.__dict__ for record in caplog.records])
+    assert "hunter2" not in everything
+    assert "my secret" not in everything
+
+
+async def test_requests_are_logged_when_they_end(caplog):
+    caplog.set_level(logging.INFO)
+    gate = Gate()
+
+    async def slow(exchange) -> None:
+        await gate.passing()
+        await ok(exchange)
+
+    task = start(app_of(Route("/", GET=slow)), AsgiClient(b""), "GET", "/")
+    await gate.reached.wait()
+    assert not caplog.records
+    gate.open()
+    await task
+    assert [record.getMessage() for record in caplog.records] == ["request"]
