@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+from tests.support.postgresql import PostgresqlMissing, PostgresqlServer, postgresql_server
 
 REQUIRE_ALL = os.environ.get("BANDARI_TEST_REQUIRE") == "all"
 
@@ -51,6 +52,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped on this machine, and why")
         for reason, count in reasons.most_common():
             terminalreporter.line(f"{count:5}  {reason}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A throw-away server; one for all tests of the session."""
+    try:
+        with postgresql_server() as server:
+            yield server
+    except PostgresqlMissing as missing:
+        pytest.skip(str(missing))
 
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:

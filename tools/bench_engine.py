@@ -1,8 +1,9 @@
 """Tokens a second through Bandari, and from the same engine directly, in the same run.
 
-Starts Bandari with a GGUF of about half a billion parameters (random weights; written on the first run,
-or given by --model), then asks for the same streams by turns: straight from the engine, and through
-Bandari with its ledger on disk. The ratio is the result; absolute figures belong to one machine.
+Starts Bandari with a GGUF of about half a billion parameters (random weights; written on the first
+run, or given by --model), then asks for the same streams by turns: straight from the engine, and
+through Bandari with its ledger on disk. The ratio is the result; absolute figures belong to one
+machine.
 
     python tools/bench_engine.py [--model FILE.gguf] [--streams 8] [--tokens 64] [--rounds 3]
 """

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import httpx2 as httpx
 import pytest
-
 from tests.support.server import Bandari, running
 
 MODEL = "bandari-tiny"

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-
 from tests.acceptance.test_parameters import LONG, SCHEMA, WEATHER
 from tests.support.chat import MODEL, PATH, Stream, ask, refused, stream, user
 from tests.support.server import Bandari, wait_until
@@ -171,9 +170,7 @@ def test_a_client_that_leaves_pays_for_what_was_generated(
     assert receipt["ending"] in ("client_left", "completed")
     assert receipt["output_tokens"] >= 8
     assert before - bandari.wallet("plenty")[0] == receipt["amount"]
-    assert receipt["amount"] == (
-        receipt["input_tokens"] + receipt["output_tokens"]
-    )
+    assert receipt["amount"] == (receipt["input_tokens"] + receipt["output_tokens"])
 
 
 def test_streams_of_one_account_side_by_side_add_up(bandari: Bandari, client: httpx.Client) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.server import Bandari, wait_until
 
 CLIENTS = Path(__file__).parent.parent / "clients" / "node"

@@ -1,4 +1,4 @@
-"""openai-python, the real package, against the running server: sync, async, streams, tools, parse."""
+"""openai-python, the real package: sync, async, streams, tools and ``parse``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from enum import Enum
 import openai
 import pytest
 from pydantic import BaseModel, Field
-
 from tests.acceptance.test_parameters import LONG, WEATHER
 from tests.support.chat import MODEL
 from tests.support.server import Bandari
@@ -57,9 +56,7 @@ def test_stream(sdk: openai.OpenAI) -> None:
 
 
 def test_streaming_helper(sdk: openai.OpenAI) -> None:
-    with sdk.chat.completions.stream(
-        model=MODEL, messages=asked(FRANCE), temperature=0
-    ) as stream:
+    with sdk.chat.completions.stream(model=MODEL, messages=asked(FRANCE), temperature=0) as stream:
         kinds = {event.type for event in stream}
         final = stream.get_final_completion()
     assert "content.delta" in kinds

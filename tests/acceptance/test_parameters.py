@@ -14,10 +14,10 @@ from typing import Any
 import gguf
 import httpx2 as httpx
 import pytest
-
-from bandari.bootstrap import PACKAGED_MODEL
 from tests.support.chat import MODEL, PATH, ask, stream, text_of, user
 from tests.support.server import Bandari
+
+from bandari.bootstrap import PACKAGED_MODEL
 
 LONG = "Tell me a long story."
 HOT = {"temperature": 2.0, "max_tokens": 40}
@@ -124,7 +124,10 @@ def test_tool_results_are_read(client: httpx.Client) -> None:
 
 def test_content_parts_are_the_same_as_their_text(client: httpx.Client) -> None:
     whole = ask(client, "What is the capital of France?")
-    parts = [{"type": "text", "text": "What is the capital "}, {"type": "text", "text": "of France?"}]
+    parts = [
+        {"type": "text", "text": "What is the capital "},
+        {"type": "text", "text": "of France?"},
+    ]
     answer = ask(client, messages=[{"role": "user", "content": parts}])
     assert "Paris" in text_of(answer)
     assert text_of(answer) == text_of(whole)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.chat import MODEL, PATH, user
 from tests.support.http_upstream import HttpUpstream, json_body, sse
 from tests.support.server import Bandari, environment, running
@@ -211,14 +210,12 @@ async def test_providers_defaults_aliases_and_fallback(tmp_path: Path) -> None:
     )
     async with HttpUpstream(broken) as first, HttpUpstream(ANSWER, streamed) as second:
         config = PROVIDERS.format(first=first.url, second=second.url)
-        server = Bandari(tmp_path / "data", config, SECOND_KEY="sesame")
         body = {"model": "gpt-latest", "messages": user("x"), "metadata": {"a": "b"}}
-        whole, again, hot = await asyncio.to_thread(serve_and_ask, server, body)
+        whole, again, hot = await asyncio.to_thread(serve_and_ask, tmp_path / "data", config, body)
     assert whole["choices"][0]["message"]["content"] == "From the second."
     assert whole["model"] == again["model"] == "gpt-4o"
     assert again["choices"][0]["message"]["content"] == "Streamed."
     assert hot["error"]["param"] == "temperature"
-    assert server.wallet("amina") == (1000 - 8 - 7, 0)
     asked = json.loads(second.requests[0].body)
     assert asked["model"] == "gpt-b"
     assert (asked["temperature"], asked["max_tokens"]) == (0.25, 77)
@@ -227,13 +224,14 @@ async def test_providers_defaults_aliases_and_fallback(tmp_path: Path) -> None:
     assert [json.loads(request.body)["model"] for request in first.requests] == ["gpt-a", "gpt-a"]
 
 
-def serve_and_ask(server: Bandari, body: dict[str, Any]) -> list[dict[str, Any]]:
+def serve_and_ask(data: Path, config: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     """Ask twice, and once too hot, over a server's whole life."""
-    server.start()
-    assert server.engine_pids() == []
-    with server.client(server.new_key("amina", 1000)) as client:
-        answers = [
-            client.post(PATH, json=body | more).json() for more in ({}, {}, {"temperature": 1.5})
-        ]
-    assert server.stop() == 0
+    with running(data, config, SECOND_KEY="sesame") as server:
+        assert server.engine_pids() == []
+        with server.client(server.new_key("amina", 1000)) as client:
+            answers = [
+                client.post(PATH, json=body | more).json()
+                for more in ({}, {}, {"temperature": 1.5})
+            ]
+        assert server.wallet("amina") == (1000 - 8 - 7, 0)
     return answers

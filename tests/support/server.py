@@ -169,15 +169,21 @@ ENGINE = "[engine]\nthreads = 1\n"
 
 
 @contextmanager
-def running(data: Path, config: str = "") -> Iterator[Bandari]:
-    """A server that is stopped at the end, and must have stopped in order."""
-    server = Bandari(data, config).start()
+def running(data: Path, config: str = "", **variables: str) -> Iterator[Bandari]:
+    """A server that is stopped at the end, and must have stopped in order.
+
+    A test may stop it itself, with whatever signal, and start it again.
+    """
+    server = Bandari(data, config, **variables).start()
     try:
         yield server
-    finally:
+    except BaseException:
         if server.process is not None:
-            status = server.stop()
-            assert status == 0, "".join(server.log)
+            server.stop(signal.SIGKILL)
+        raise
+    if server.process is not None:
+        status = server.stop()
+        assert status == 0, "".join(server.log)
 
 
 def children_of(parent: int) -> list[int]:

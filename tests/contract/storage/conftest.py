@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.contract.storage.books import Books, open_books
-from tests.support.postgresql import PostgresqlMissing, PostgresqlServer, postgresql_server
+from tests.support.postgresql import PostgresqlServer
 
 from bandari.adapters.storage import Store, open_store
 
@@ -18,15 +18,6 @@ STORES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
 _TEMPLATE = "bandari_template"
 
 Tamper = Callable[..., None]
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresqlServer]:
-    try:
-        with postgresql_server() as server:
-            yield server
-    except PostgresqlMissing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -267,6 +267,14 @@ async def test_the_prompt_is_counted_exactly_when_the_balance_is_in_doubt():
     assert count.asked == 0
 
 
+async def test_a_count_that_frees_much_still_holds_no_more_than_1024_tokens_ahead():
+    ledger = books(balance=2500)
+    request = a_request(max_tokens=3000, input_bytes=5000)
+    reservation = await hold(ledger, request, count=Counter(100))
+    assert reservation.max_tokens == 2400
+    assert ledger.writes("place") == [100 + ROLL_TOKENS]
+
+
 async def test_a_balance_that_does_not_cover_a_first_token_is_refused_and_costs_nothing():
     ledger = books(balance=PROMPT)
     refused = await hold(ledger, a_request(max_tokens=500))

@@ -269,6 +269,25 @@ async def test_a_client_that_leaves_in_the_middle_pays_what_was_generated(stream
     assert not call.played_to_end
 
 
+async def test_the_charge_of_a_stopped_answer_is_not_made_in_a_cancelled_task():
+    """Else a timeout inside a store would be taken for a cancellation."""
+    waiting = Gate()
+    house = house_with(text("Hi"), waiting)
+    cancellations = []
+    post = house.books.post
+
+    async def watched_post(charge):
+        cancellations.append(asyncio.current_task().cancelling())
+        return await post(charge)
+
+    house.books.post = watched_post
+    generation = await house.begin(a_request())
+    await waiting.reached.wait()
+    generation.stop(Ending.CLIENT_LEFT)
+    await ended(generation, house.books)
+    assert cancellations == [0]
+
+
 async def test_leaving_while_the_answer_is_settled_changes_nothing():
     house = house_with(*answer("Hi"))
     post = house.books.held_up("post")

@@ -75,7 +75,11 @@ class ChatCompletionsUpstream:
             if reply.status != 200:
                 raise await _refusal(reply)
             sampling = request.sampling
-            decoder = AnswerDecoder(sampling.n, sampling.top_logprobs or 0)
+            decoder = AnswerDecoder(
+                sampling.n,
+                sampling.top_logprobs or 0,
+                single_call=request.parallel_tool_calls is False,
+            )
             kind = reply.header("content-type") or ""
             if kind.lower().startswith("text/event-stream"):
                 yield _streamed(reply, decoder)
@@ -113,6 +117,8 @@ async def _streamed(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Seque
             events = decoder.stream_event(event)
             if events:
                 yield events
+            if decoder.has_enough:
+                return
             is_done = is_done or event.data == DONE
         if is_done:
             await _read_to_end(chunks)

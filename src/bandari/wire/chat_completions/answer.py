@@ -137,12 +137,26 @@ _encode = msgspec.json.Encoder().encode
 class AnswerDecoder:
     """Reads one upstream's answer, as a stream of SSE events or as one body."""
 
-    __slots__ = ("_choices", "_finished", "_saw_done", "_top_logprobs")
+    __slots__ = (
+        "_choices",
+        "_cut",
+        "_finished",
+        "_saw_done",
+        "_single_call",
+        "_top_logprobs",
+    )
 
-    def __init__(self, choices: int = 1, top_logprobs: int = 0) -> None:
-        """``top_logprobs``: how many were asked for; what an upstream gives beyond is cut."""
+    def __init__(
+        self, choices: int = 1, top_logprobs: int = 0, *, single_call: bool = False
+    ) -> None:
+        """What was asked for; what an upstream gives beyond is cut.
+
+        ``single_call``: a choice ends with its first tool call (``parallel_tool_calls`` is false).
+        """
         self._choices = choices
         self._top_logprobs = top_logprobs
+        self._single_call = single_call
+        self._cut: set[int] = set()
         self._finished: set[int] = set()
         self._saw_done = False
 
@@ -150,6 +164,11 @@ class AnswerDecoder:
     def ended(self) -> bool:
         """Whether the upstream said that it is done: ``[DONE]``, or a finish for every choice."""
         return self._saw_done or len(self._finished) >= self._choices
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether the rest of the stream would be cut away, so that it need not be read."""
+        return bool(self._cut) and len(self._finished) >= self._choices
 
     def stream_event(self, event: SseEvent) -> Sequence[Event]:
         """What one SSE event says. An error event raises the ``Fault`` that it stands for."""
@@ -169,10 +188,15 @@ class AnswerDecoder:
     def _events(self, chunk: _Chunk) -> list[Event]:
         events: list[Event] = []
         for choice in chunk.choices:
+            if choice.index in self._cut:
+                continue
             content = choice.delta or choice.message
             if content is not None:
                 self._content_events(events, choice, content)
-            if choice.finish_reason:
+            if choice.index in self._cut:
+                self._finished.add(choice.index)
+                events.append(ChoiceFinished(choice.index, FinishReason.TOOL_CALLS))
+            elif choice.finish_reason:
                 self._finished.add(choice.index)
                 reason = _FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
                 events.append(ChoiceFinished(choice.index, reason))
@@ -203,10 +227,14 @@ class AnswerDecoder:
             events.append(RefusalDelta(index, content.refusal))
         for position, piece in enumerate(content.tool_calls or ()):
             function = piece.function
+            number = position if piece.index is None else piece.index
+            if number > 0 and self._single_call:
+                self._cut.add(index)
+                return
             events.append(
                 ToolCallDelta(
                     index,
-                    position if piece.index is None else piece.index,
+                    number,
                     (function.arguments or "") if function is not None else "",
                     piece.id,
                     function.name if function is not None else None,

@@ -16,7 +16,14 @@ from bandari.adapters.providers.chat_completions import Address, ChatCompletions
 from bandari.adapters.providers.local import LLAMA_CPP
 from bandari.adapters.providers.transport import Timeouts
 from bandari.domain.chat import Original
-from bandari.domain.events import ChoiceFinished, Counted, FinishReason, TextDelta, UsageReported
+from bandari.domain.events import (
+    ChoiceFinished,
+    Counted,
+    FinishReason,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
 from bandari.domain.faults import (
     ContextLengthExceeded,
     UpstreamFault,
@@ -210,6 +217,20 @@ async def test_a_connection_is_used_again_after_a_stream(transports):
         assert server.connections == 1
 
 
+async def test_the_end_of_the_body_may_come_a_little_after_done(transports):
+    gate = Gate()
+
+    async def end_it() -> None:
+        await gate.reached.wait()
+        gate.open()
+
+    async with HttpUpstream(sse(*GOOD, gate), sse(*GOOD)) as server, transports() as http:
+        _, events = await asyncio.gather(end_it(), generated(upstream(server, http)))
+        assert events == GOOD_EVENTS
+        await generated(upstream(server, http))
+        assert server.connections == 1  # it was waited for, so the connection can be used again
+
+
 async def test_an_error_in_the_stream(transports):
     error = '{"error":{"message":"out of memory","type":"server_error"}}'
     with pytest.raises(UpstreamFault, match="out of memory"):
@@ -234,6 +255,19 @@ async def test_an_upstream_that_falls_silent(transports):
     async with HttpUpstream(sse(GOOD[0], Gate())) as server, transports(limits) as http:
         with pytest.raises(UpstreamTimeout):
             await generated(upstream(server, http))
+
+
+async def test_a_second_call_where_one_was_asked_for_ends_the_generation(transports):
+    def call(index: int) -> str:
+        piece = {"index": index, "id": f"c{index}", "function": {"name": "f", "arguments": "{}"}}
+        return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]})
+
+    request = a_request(parallel_tool_calls=False)
+    async with HttpUpstream(sse(call(0), call(1), Gate())) as server, transports() as http:
+        events = await generated(upstream(server, http), request)
+        await asyncio.wait_for(server.requests[0].client_gone.wait(), 2)
+    assert [event.index for event in events if isinstance(event, ToolCallDelta)] == [0]
+    assert events[-1] == ChoiceFinished(0, FinishReason.TOOL_CALLS)
 
 
 # -- whole answers ---------------------------------------------------------------------------------

@@ -520,3 +520,32 @@ def test_any_bytes_are_events_or_a_fault(data: bytes) -> None:
         assert list(decoder.stream_event(SseEvent(data))) == []
     except Fault as fault:
         assert isinstance(fault, UpstreamFault)  # noqa: PT017 - both are right
+
+
+def call(number: int, tokens: int) -> dict[str, Any]:
+    piece = {"index": number, "id": f"c{number}", "function": {"name": "f", "arguments": "{}"}}
+    return {
+        "choices": [{"index": 0, "delta": {"tool_calls": [piece]}}],
+        "timings": {"prompt_n": 5, "predicted_n": tokens},
+    }
+
+
+def test_a_second_call_is_cut_where_one_was_asked_for() -> None:
+    decoder = AnswerDecoder(single_call=True)
+    first = chunk(decoder, **call(0, 9))
+    assert ToolCallDelta(0, 0, "{}", "c0", "f") in first
+    assert not decoder.has_enough
+    assert chunk(decoder, **call(1, 12)) == [
+        ChoiceFinished(0, FinishReason.TOOL_CALLS),
+        Counted(0, 5, 0, 12),
+    ]
+    assert decoder.has_enough
+    assert decoder.ended
+    assert chunk(decoder, **call(1, 13)) == [Counted(0, 5, 0, 13)]
+
+
+def test_several_calls_are_kept_where_they_may_come() -> None:
+    decoder = AnswerDecoder()
+    for number in range(2):
+        chunk(decoder, **call(number, 9))
+    assert not decoder.has_enough
