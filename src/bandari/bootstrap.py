@@ -47,7 +47,7 @@ from bandari.web.chat import ChatCompletions, ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.models import ModelList
 from bandari.web.operations import Operations
-from bandari.wire.chat_completions.request import Dialect
+from bandari.wire.chat_completions.fields import Dialect
 
 PACKAGED_MODEL = Path(__file__).parent / "adapters" / "engine" / "models" / "bandari-tiny.gguf"
 

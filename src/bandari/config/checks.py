@@ -14,6 +14,7 @@ from bandari.config.tables import Problems, suggestion
 from bandari.config.values import Provider, Server
 from bandari.domain.bounds import MAX_INTEGER, MAX_STOP_SEQUENCES, Bounds
 from bandari.domain.catalogue import Defaults
+from bandari.wire.chat_completions.fields import CARRIED, COSTLY
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ASSET = re.compile(r"[A-Z][A-Z0-9]{1,15}")
@@ -31,65 +32,6 @@ _RANGES: Final = (
 
 PROTOCOLS: Final = ("chat_completions",)
 _LATER_PROTOCOLS: Final = ("messages", "responses", "gemini")
-
-STANDARD_FIELDS: Final = frozenset(
-    [
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "max_completion_tokens",
-        "stop",
-        "n",
-        "seed",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "presence_penalty",
-        "frequency_penalty",
-        "response_format",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "user",
-        "reasoning_effort",
-        "functions",
-        "function_call",
-    ]
-)
-"""Request fields that every provider is given; naming them as extra has no meaning."""
-
-COST_FIELDS: Final = frozenset(
-    [
-        "n_predict",
-        "num_predict",
-        "n_keep",
-        "n_discard",
-        "best_of",
-        "use_beam_search",
-        "service_tier",
-        "web_search",
-        "web_search_options",
-        "search_parameters",
-        "enable_search",
-        "plugins",
-        "prediction",
-        "modalities",
-        "audio",
-        "models",
-        "route",
-        "provider",
-        "transforms",
-        "cache_prompt",
-        "max_output_tokens",
-        "max_new_tokens",
-        "min_tokens",
-    ]
-)
-"""Request fields that change what a call costs, or who is paid for it."""
 
 _OWN_HEADERS: Final = frozenset(
     [
@@ -151,9 +93,9 @@ def check_provider(provider: Provider, path: Path, problems: Problems) -> None:
             problems.add(here, "has characters that cannot be sent in a header")
     for at, name in enumerate(provider.extra_fields):
         here = (*path, "extra_fields", at)
-        if name in COST_FIELDS:
+        if name in COSTLY:
             problems.add(here, f"'{name}' changes what a call costs and is never passed through")
-        elif name in STANDARD_FIELDS:
+        elif name in CARRIED:
             problems.add(here, f"'{name}' is a standard field, which every provider is given")
         elif name in provider.extra_fields[:at]:
             problems.add(here, f"'{name}' is named twice")

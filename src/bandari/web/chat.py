@@ -21,8 +21,8 @@ from bandari.service.recording import Reader
 from bandari.web import problems
 from bandari.web.exchange import ClientLeft, Exchange
 from bandari.web.keys import KeyCheck
-from bandari.wire.chat_completions.answer import Envelope, StreamEncoder, WholeEncoder
-from bandari.wire.chat_completions.request import decode_request
+from bandari.wire.chat_completions.decode_request import decode_request
+from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder, WholeEncoder
 from bandari.wire.sse import comment_frame
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"

@@ -17,9 +17,11 @@ from bandari.adapters.providers.transport import MAX_ERROR_BODY_BYTES, Reply, Tr
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
 from bandari.domain.faults import Fault, UpstreamFault, UpstreamInterrupted, UpstreamMalformed
-from bandari.wire.chat_completions.answer import DONE, AnswerDecoder
+from bandari.wire.chat_completions import DONE
+from bandari.wire.chat_completions.decode_answer import AnswerDecoder
+from bandari.wire.chat_completions.encode_request import encode_request
 from bandari.wire.chat_completions.errors import read_error
-from bandari.wire.chat_completions.request import Dialect, encode_request, ignored_fields
+from bandari.wire.chat_completions.fields import Dialect, ignored_fields
 from bandari.wire.sse import SseDecoder
 
 MAX_RETRY_AFTER_S = 86_400

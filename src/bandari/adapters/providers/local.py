@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from bandari.wire.chat_completions.request import Dialect
+from bandari.wire.chat_completions.fields import Dialect
 
 LLAMA_CPP = Dialect(
     extra_fields=frozenset(

@@ -37,7 +37,7 @@ from bandari.domain.faults import (
 )
 from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.request import Dialect
+from bandari.wire.chat_completions.fields import Dialect
 
 PLAIN = Dialect()
 
@@ -222,7 +222,7 @@ async def test_the_end_of_the_body_may_come_a_little_after_done(transports):
 
     async def end_it() -> None:
         await gate.reached.wait()
-        gate.open()
+        asyncio.get_running_loop().call_later(0.05, gate.open)
 
     async with HttpUpstream(sse(*GOOD, gate), sse(*GOOD)) as server, transports() as http:
         _, events = await asyncio.gather(end_it(), generated(upstream(server, http)))

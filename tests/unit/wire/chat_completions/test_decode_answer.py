@@ -26,7 +26,7 @@ from bandari.domain.events import (
 )
 from bandari.domain.faults import Fault, UpstreamFault, UpstreamMalformed
 from bandari.domain.usage import Usage
-from bandari.wire.chat_completions.answer import AnswerDecoder
+from bandari.wire.chat_completions.decode_answer import AnswerDecoder
 from bandari.wire.sse import SseDecoder, SseEvent
 
 PROTOCOL = "chat_completions"

@@ -33,13 +33,12 @@ from bandari.domain.faults import (
     UnsupportedField,
 )
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.request import (
-    CARRIED,
+from bandari.wire.chat_completions.decode_request import (
     MAX_FIELDS,
-    REFUSED,
     TOOLS_OVERHEAD_BYTES,
     decode_request,
 )
+from bandari.wire.chat_completions.fields import CARRIED, REFUSED
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 

@@ -27,13 +27,9 @@ from bandari.domain.events import (
 )
 from bandari.domain.faults import UpstreamInterrupted
 from bandari.domain.usage import Usage
-from bandari.wire.chat_completions.answer import (
-    DONE,
-    AnswerDecoder,
-    Envelope,
-    StreamEncoder,
-    WholeEncoder,
-)
+from bandari.wire.chat_completions import DONE
+from bandari.wire.chat_completions.decode_answer import AnswerDecoder
+from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder, WholeEncoder
 from bandari.wire.sse import SseDecoder
 
 ENVELOPE = Envelope(id="chatcmpl-1", created=1795175853, model="fikra-pro-20b")

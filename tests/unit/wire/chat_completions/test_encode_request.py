@@ -12,14 +12,9 @@ from msgspec.structs import replace
 from tests.unit.wire.chat_completions.requests import body, chat_requests
 
 from bandari.domain.chat import ChatRequest, Message, Original, Role, TextPart, Tool, ToolChoice
-from bandari.wire.chat_completions.request import (
-    CARRIED,
-    REFUSED,
-    Dialect,
-    decode_request,
-    encode_request,
-    ignored_fields,
-)
+from bandari.wire.chat_completions.decode_request import decode_request
+from bandari.wire.chat_completions.encode_request import encode_request
+from bandari.wire.chat_completions.fields import CARRIED, REFUSED, Dialect, ignored_fields
 
 PLAIN = Dialect()
 WHOLE = Dialect(streams=False)

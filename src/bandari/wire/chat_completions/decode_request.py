@@ -1,5 +1,4 @@
-"""Chat Completions requests: from a client's bytes to a ``ChatRequest``, and to an upstream's
-bytes.
+"""Chat Completions requests, from bytes to a ``ChatRequest``.
 
 Rule 1: no I/O. Rule 2: this file does not know whether we are the client or the server.
 
@@ -9,7 +8,7 @@ so that an upstream of the same protocol gets it as the client wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -40,67 +39,11 @@ from bandari.domain.faults import (
 )
 from bandari.wire.chat_completions import PROTOCOL
 from bandari.wire.chat_completions.field_errors import not_json, wrong_value
+from bandari.wire.chat_completions.fields import REFUSED, is_null
 
 MAX_FIELDS: Final = 200
 TOOLS_OVERHEAD_BYTES: Final = 1024
 """What a chat template may write around tools, beyond their JSON."""
-
-CARRIED: Final = frozenset(
-    {
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "max_completion_tokens",
-        "stop",
-        "n",
-        "seed",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "presence_penalty",
-        "frequency_penalty",
-        "response_format",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "user",
-        "reasoning_effort",
-    }
-)
-"""Fields that have their effect with every upstream. All others go to those that name them."""
-
-REFUSED: Final = frozenset({"n_predict", "num_predict", "n_cmpl", "best_of", "use_beam_search"})
-"""Fields that change what an answer costs in a way that no limit of ours would see."""
-
-
-class Dialect(Struct, frozen=True):
-    """How one provider's spelling of the protocol differs, and what it can do.
-
-    ``extra_fields``: fields beyond the common ones that it is given. ``constants``: fields that
-    every request to it carries. ``obeys_tool_choice``: false where it takes ``tool_choice`` for a
-    hint; then the tools that it may not call are not sent. ``streams_logprobs_with_tools``: false
-    where that combination is refused; then such an answer is asked for whole.
-    """
-
-    extra_fields: frozenset[str] = frozenset()
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
-    streams: bool = True
-    constants: Mapping[str, Raw] = {}
-    obeys_tool_choice: bool = True
-    streams_logprobs_with_tools: bool = True
-
-    def streams_answer_to(self, request: ChatRequest) -> bool:
-        """Whether the answer to this request is asked for as a stream."""
-        if request.sampling.logprobs and request.tools:
-            return self.streams and self.streams_logprobs_with_tools
-        return self.streams
-
-
-# -- the wire's shapes ---------------------------------------------------------------------------
 
 
 class _Text(Struct, tag="text", tag_field="type"):
@@ -233,9 +176,6 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
 }
 
 
-# -- reading -------------------------------------------------------------------------------------
-
-
 def decode_request(body: bytes, *, max_messages: int = 10_000) -> ChatRequest:
     """Read a client's body. Raises the ``CallerFault`` that names the field at fault."""
     fields = _read_object(body)
@@ -294,7 +234,7 @@ def _read_object(body: bytes) -> dict[str, Raw]:
 
 
 def _read_field(name: str, raw: Raw) -> Any:
-    if name in REFUSED and not _is_null(raw):
+    if name in REFUSED and not is_null(raw):
         raise UnsupportedField(f"'{name}' is not supported: use 'max_tokens' and 'n'.", param=name)
     try:
         return _DECODERS.get(name, _anything).decode(raw)
@@ -302,10 +242,6 @@ def _read_field(name: str, raw: Raw) -> Any:
         raise wrong_value(name, error) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise not_json(error, name) from None
-
-
-def _is_null(raw: Raw) -> bool:
-    return len(raw) == 4 and bytes(raw) == b"null"
 
 
 def _prompt_bytes(fields: Mapping[str, Raw], has_tools: bool) -> int:
@@ -411,178 +347,3 @@ def _read_format(
         case _JsonSchemaFormat(json_schema=described):
             schema = None if described.schema is None else Raw(_encode(described.schema))
             return ResponseFormat("json_schema", described.name, schema, described.strict)
-
-
-# -- writing -------------------------------------------------------------------------------------
-
-
-def ignored_fields(request: ChatRequest, dialect: Dialect) -> tuple[str, ...]:
-    """The names of the client's fields that an upstream of this dialect is not given, sorted."""
-    original = request.original
-    if original is None or original.protocol != PROTOCOL:
-        return ()
-    names = [
-        name
-        for name, raw in original.fields.items()
-        if name not in CARRIED and name not in dialect.extra_fields and not _is_null(raw)
-    ]
-    return tuple(sorted(names))
-
-
-def encode_request(request: ChatRequest, model: str, dialect: Dialect) -> bytes:
-    """Spell the request for an upstream, which knows the model as ``model``."""
-    body: dict[str, Any] = {"model": model}
-    original = request.original
-    if original is not None and original.protocol == PROTOCOL:
-        body |= {
-            name: raw
-            for name, raw in original.fields.items()
-            if (name in _VERBATIM or name in dialect.extra_fields) and not _is_null(raw)
-        }
-    else:
-        body.update(_written_content(request))
-    if not dialect.obeys_tool_choice:
-        _enforce_tool_choice(body, request)
-    body.update(_written_sampling(request, dialect))
-    if dialect.streams_answer_to(request):
-        body["stream"] = True
-        body["stream_options"] = _ASK_FOR_USAGE
-    body.update(dialect.constants)
-    return _encode(body)
-
-
-def _enforce_tool_choice(body: dict[str, Any], request: ChatRequest) -> None:
-    choice = request.tool_choice
-    if choice is None:
-        return
-    if choice.mode == "none":
-        body.pop("tools", None)
-        body.pop("tool_choice", None)
-    elif choice.name is not None:
-        body["tools"] = [_tool_entry(tool) for tool in request.tools if tool.name == choice.name]
-        body["tool_choice"] = "required"
-
-
-_ASK_FOR_USAGE = Raw(b'{"include_usage":true}')
-
-_VERBATIM: Final = frozenset(
-    {
-        "messages",
-        "response_format",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "logit_bias",
-        "user",
-        "reasoning_effort",
-    }
-)
-"""Fields that the client's own JSON spells best; the others may have been edited on the way."""
-
-
-def _written_sampling(request: ChatRequest, dialect: Dialect) -> Iterator[tuple[str, Any]]:
-    sampling = request.sampling
-    for name, value in (
-        ("temperature", sampling.temperature),
-        ("top_p", sampling.top_p),
-        ("seed", sampling.seed),
-        ("top_logprobs", sampling.top_logprobs),
-        ("presence_penalty", sampling.presence_penalty),
-        ("frequency_penalty", sampling.frequency_penalty),
-    ):
-        if value is not None:
-            yield name, value
-    if sampling.stop:
-        yield "stop", sampling.stop
-    if sampling.n != 1:
-        yield "n", sampling.n
-    if sampling.logprobs:
-        yield "logprobs", True
-    if sampling.max_tokens is not None:
-        yield _max_tokens_field(request, dialect), sampling.max_tokens
-
-
-def _max_tokens_field(request: ChatRequest, dialect: Dialect) -> str:
-    if dialect.max_tokens_field is not None:
-        return dialect.max_tokens_field
-    original = request.original
-    if original is not None and original.protocol == PROTOCOL:
-        written = original.fields.get("max_completion_tokens")
-        if written is not None and not _is_null(written):
-            return "max_completion_tokens"
-    return "max_tokens"
-
-
-def _written_content(request: ChatRequest) -> Iterator[tuple[str, Any]]:
-    yield "messages", [_written_message(message) for message in request.messages]
-    if request.tools:
-        yield "tools", [_tool_entry(tool) for tool in request.tools]
-    choice = request.tool_choice
-    if choice is not None:
-        yield (
-            "tool_choice",
-            choice.mode
-            if choice.name is None
-            else {"type": "function", "function": {"name": choice.name}},
-        )
-    wanted = request.response_format
-    if wanted is not None:
-        described: dict[str, Any] = {"type": wanted.kind}
-        if wanted.kind == "json_schema":
-            described["json_schema"] = _without_none(
-                name=wanted.name, schema=wanted.schema, strict=wanted.strict
-            )
-        yield "response_format", described
-    for name, value in (
-        ("parallel_tool_calls", request.parallel_tool_calls),
-        ("logit_bias", request.sampling.logit_bias),
-        ("user", request.user),
-        ("reasoning_effort", request.reasoning_effort),
-    ):
-        if value is not None:
-            yield name, value
-
-
-def _written_message(message: Message) -> dict[str, Any]:
-    content: str | list[Any] | None
-    if not message.parts:
-        content = None if message.role is Role.ASSISTANT else ""
-    elif len(message.parts) == 1 and isinstance(message.parts[0], TextPart):
-        content = message.parts[0].text
-    else:
-        content = [_written_part(part) for part in message.parts]
-    calls = [
-        {
-            "id": call.id,
-            "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
-        }
-        for call in message.tool_calls
-    ]
-    return {"role": message.role, "content": content} | _without_none(
-        name=message.name, tool_calls=calls or None, tool_call_id=message.tool_call_id
-    )
-
-
-def _written_part(part: Part) -> Any:
-    match part:
-        case TextPart(text=text):
-            return {"type": "text", "text": text}
-        case ImagePart(url=url, detail=detail):
-            return {"type": "image_url", "image_url": _without_none(url=url, detail=detail)}
-        case OtherPart(encoded=encoded):
-            return encoded
-
-
-def _tool_entry(tool: Tool) -> dict[str, Any]:
-    described = _without_none(
-        name=tool.name,
-        description=tool.description,
-        parameters=tool.parameters,
-        strict=tool.strict,
-    )
-    return {"type": "function", "function": described}
-
-
-def _without_none(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
