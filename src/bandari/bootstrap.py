@@ -159,10 +159,20 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
                 max_recording_bytes=settings.server.recording_max_bytes,
             ),
         )
+
+        async def write_counts() -> None:
+            await inference.write_counts(store.ledger.count)
+
+        async def tell_open_holds() -> None:
+            metrics.holds_open(await store.ledger.open_holds())
+
         app = _app(settings, store, models, inference, metrics, clock, engine)
         loops = [
-            asyncio.create_task(upkeep.keep_counts_durable(inference, store.ledger)),
-            asyncio.create_task(upkeep.watch_open_holds(store.ledger, metrics)),
+            asyncio.create_task(upkeep.repeat(name, step, interval_s))
+            for name, step, interval_s in (
+                ("running counts", write_counts, upkeep.COUNT_INTERVAL_S),
+                ("open holds", tell_open_holds, upkeep.HOLDS_INTERVAL_S),
+            )
         ]
         async with listener.listening(app, bound):
             url = listener.url_of(bound)

@@ -158,13 +158,13 @@ class UpstreamInvalidRequest(CallerFault):
 
 
 class OwnFault(Fault):
-    """Something failed on our side. Nothing was charged for it."""
+    """Something failed on our side."""
 
     status, code, retry = 500, "internal_error", True
 
 
 class StoreUnavailable(OwnFault):
-    """The ledger cannot be written at the moment, so no new work is taken."""
+    """The ledger cannot be written at the moment."""
 
     status, code, retry = 503, "store_unavailable", True
 
@@ -182,6 +182,6 @@ class Overloaded(OwnFault):
 
 
 class Interrupted(OwnFault):
-    """The answer was broken off by this server. What was generated until then is charged."""
+    """The answer was broken off by this server."""
 
     status, code, retry = 500, "interrupted", True

@@ -234,7 +234,7 @@ class Books:
             if reach < whole:
                 await prompt.make_exact()
                 reach = _reach(card, prompt.tokens, free, choices, whole)
-            useless = reach < 1 or (reach < whole and _needs_whole(request, limit, reach))
+            useless = reach < 1 or (reach < whole and _needs_whole(request, reach))
             if useless:
                 if placement.placed:
                     await self._ledger.void(hold.id)
@@ -261,7 +261,7 @@ def _reach(card: RateCard, input_tokens: int, amount: int, choices: int, whole: 
     return whole if tokens is None else min(whole, tokens // choices)
 
 
-def _needs_whole(request: ChatRequest, limit: int | None, reach: int) -> bool:
+def _needs_whole(request: ChatRequest, reach: int) -> bool:
     """Whether an answer shortened to ``reach`` is useless: half a call, half a document of JSON.
 
     Where the client set no limit, what a hold reaches ahead is taken to be long enough.
@@ -269,15 +269,15 @@ def _needs_whole(request: ChatRequest, limit: int | None, reach: int) -> bool:
     structured = (request.tool_choice is not None and request.tool_choice.forces_call) or (
         request.response_format is not None and request.response_format.kind == "json_schema"
     )
-    return structured and (limit is not None or reach < ROLL_TOKENS)
+    return structured and (request.sampling.max_tokens is not None or reach < ROLL_TOKENS)
 
 
 async def _limit_within_window(
     request: ChatRequest, model: Model, prompt: _Prompt
 ) -> tuple[int | None, bool]:
-    """The client's limit of output tokens, cut to what the model and its window leave.
+    """The limit of output tokens: the client's, cut to what the model and its window leave.
 
-    Returns the limit (None: the client set none) and whether it was cut.
+    Returns the limit (None: only the window ends the answer) and whether the client's was cut.
     """
     asked = request.sampling.max_tokens
     window = model.context_window
@@ -289,14 +289,14 @@ async def _limit_within_window(
             f"The prompt has {prompt.exact} tokens; the model's context window holds {window}.",
             param="messages",
         )
-    if asked is None:
+    if asked is None and model.max_output_tokens >= window:
         return None, False
-    limit = min(asked, model.max_output_tokens)
+    limit = min(asked or model.max_output_tokens, model.max_output_tokens)
     if prompt.tokens + limit > window:
         # Without an exact count, half of the bound in bytes is taken for the prompt.
         known = prompt.tokens if prompt.exact is not None else min(prompt.tokens, window) // 2
         limit = min(limit, max(1, window - known))
-    return limit, limit < asked
+    return limit, asked is not None and limit < asked
 
 
 def _hold(wanted: HoldRequest, card: RateCard, amount: int) -> Hold:

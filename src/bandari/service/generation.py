@@ -19,6 +19,7 @@ from bandari.domain.events import ChoiceFinished, Event, FinishReason
 from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
 from bandari.domain.ledger import Ending, RunningCount
 from bandari.domain.problem import Problem
+from bandari.domain.usage import Usage
 from bandari.service import fan_out
 from bandari.service.books import Reservation
 from bandari.service.metering import Meter
@@ -39,13 +40,14 @@ class Surroundings(Struct, frozen=True):
 class Generation:
     """``run`` is awaited by the parent; readers look at ``recording`` and the plain attributes.
 
-    ``target`` and ``ignored`` are known from the first event on.
+    ``target`` and ``ignored`` are known from the first event on, ``is_free`` (it was voided: there
+    is no receipt) from the end on.
     """
 
     __slots__ = (
         "_around",
         "_cancellable",
-        "_durable_output",
+        "_durable_count",
         "_encoder",
         "_finish_reason",
         "_last_frames",
@@ -54,6 +56,7 @@ class Generation:
         "_stop_ending",
         "_task",
         "ignored",
+        "is_free",
         "model",
         "recording",
         "request",
@@ -75,13 +78,14 @@ class Generation:
         self.recording = recording
         self.ignored: tuple[str, ...] = ()
         self.target: Target | None = None
+        self.is_free = False
         self._reservation = reservation
         self._encoder = encoder
         self._around = around
         self._meter = Meter(request.input_bytes)
         if reservation.exact_input is not None:
             self._meter.know_input(reservation.exact_input)
-        self._durable_output = 0
+        self._durable_count: Usage | None = None
         self._finish_reason: FinishReason | None = None
         self._last_frames: Sequence[bytes] = ()
         self._task: asyncio.Task[None] | None = None
@@ -119,12 +123,15 @@ class Generation:
         return self._stop_ending
 
     def progress(self) -> RunningCount | None:
-        """The count so far, if it has moved since the last time this was asked."""
-        output = self._meter.output_tokens
-        if output == self._durable_output:
+        """The count so far, if there is one that is not durable yet."""
+        if not self._meter.has_output:
             return None
-        self._durable_output = output
-        return RunningCount(self.receipt_id, self._meter.running())
+        count = self._meter.running()
+        return None if count == self._durable_count else RunningCount(self.receipt_id, count)
+
+    def count_is_durable(self, count: Usage) -> None:
+        """What ``progress`` told has been written."""
+        self._durable_count = count
 
     async def _run(self, targets: Sequence[Target]) -> None:
         ending, fault = await self._outcome(targets)
@@ -152,8 +159,7 @@ class Generation:
             return Ending.UPSTREAM_FAILED, fault
         except Exception:  # noqa: BLE001 - a defect of ours must still end the hold, and be seen
             _log.exception("generation failed", extra={"receipt": self.receipt_id})
-            ending = Ending.SERVER_STOPPED
-            return ending, OwnFault() if self._is_free(ending) else Interrupted()
+            return Ending.SERVER_STOPPED, OwnFault()
         finally:
             self._cancellable = False
 
@@ -191,6 +197,8 @@ class Generation:
                     seconds = (clock.monotonic_ns() - began_ns) / 1e9
                     self._around.metrics.first_token(self.model.label, seconds)
                 self._meter.observe(events)
+                if self._meter.output_bytes > self.recording.max_bytes:
+                    raise RecordingFull
                 self.recording.append(self._encoder.events(events))
                 finished = _finish_reason(events)
                 if finished is not None:
@@ -212,6 +220,7 @@ class Generation:
         try:
             if fault is not None and self._is_free(ending):
                 await self._reservation.void()
+                self.is_free = True
             else:
                 await self._reservation.post(
                     usage,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -143,10 +143,19 @@ class Inference:
         task.add_done_callback(self._running.__delitem__)
         return generation
 
-    def running_counts(self) -> Sequence[RunningCount]:
-        """The counts of all generations that have moved since the last call."""
-        counts = (generation.progress() for generation in self._running.values())
-        return [count for count in counts if count is not None]
+    async def write_counts(
+        self, write: Callable[[Sequence[RunningCount]], Awaitable[None]]
+    ) -> None:
+        """Have the counts written that have moved since they were written last."""
+        moved = [
+            (generation, count)
+            for generation in self._running.values()
+            if (count := generation.progress()) is not None
+        ]
+        if moved:
+            await write([count for _, count in moved])
+            for generation, count in moved:
+                generation.count_is_durable(count.usage)
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what runs, and after ``timeout_s`` end it by the rule."""

@@ -55,6 +55,11 @@ class Meter:
                 self._reported = event.usage
 
     @property
+    def output_bytes(self) -> int:
+        """Bytes of text that were seen."""
+        return self._bytes
+
+    @property
     def has_output(self) -> bool:
         """Whether a token was generated, as far as can be seen."""
         if self._deltas:

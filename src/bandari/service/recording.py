@@ -35,13 +35,13 @@ class Recording:
     __slots__ = (
         "_ended",
         "_ends",
-        "_max_bytes",
         "_segment_starts",
         "_segments",
         "_size",
         "_waiters",
         "failed_early",
         "id",
+        "max_bytes",
         "problem",
     )
 
@@ -49,7 +49,7 @@ class Recording:
         self.id = recording_id
         self.problem: Problem | None = None
         self.failed_early = False
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._segments: list[bytearray] = []
         self._segment_starts = array("Q")
         self._ends = array("Q")
@@ -74,7 +74,7 @@ class Recording:
         """Add frames; readers that wait are woken."""
         assert not self._ended, "a recording that has ended takes no frames"
         for frame in frames:
-            if self._size + len(frame) > self._max_bytes:
+            if self._size + len(frame) > self.max_bytes:
                 raise RecordingFull
             self._keep(frame)
         self._wake()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Charge, Ending
 from bandari.domain.pricing import charge_for
 from bandari.domain.usage import CountRule
-from bandari.service.inference import Inference
-from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger, Metrics
+from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger
 
 COUNT_INTERVAL_S = 0.25
 HOLDS_INTERVAL_S = 5.0
@@ -54,23 +54,13 @@ async def settle_dead_holds(ledger: Ledger, clock: Clock) -> int:
             settled += 1
 
 
-async def keep_counts_durable(inference: Inference, ledger: Ledger) -> None:
-    """Write the counts of running answers, for ever. Cancel to stop."""
+async def repeat(what: str, step: Callable[[], Awaitable[None]], interval_s: float) -> None:
+    """Do ``step`` over and over, ``interval_s`` apart, whatever becomes of it. Cancel to stop."""
     while True:
-        await asyncio.sleep(COUNT_INTERVAL_S)
-        counts = inference.running_counts()
-        if counts:
-            try:
-                await ledger.count(counts)
-            except StoreUnavailable:
-                _log.warning("running counts could not be written")
-
-
-async def watch_open_holds(ledger: Ledger, metrics: Metrics) -> None:
-    """Tell the metrics how many holds are open, for ever. Cancel to stop."""
-    while True:
+        await asyncio.sleep(interval_s)
         try:
-            metrics.holds_open(await ledger.open_holds())
+            await step()
         except StoreUnavailable:
-            _log.warning("open holds could not be counted")
-        await asyncio.sleep(HOLDS_INTERVAL_S)
+            _log.warning("%s: the ledger cannot be reached", what)
+        except Exception:  # noqa: BLE001 - the edge of a task that nobody awaits
+            _log.exception("%s failed", what)

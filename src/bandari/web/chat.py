@@ -91,10 +91,7 @@ class ChatCompletions:
 
     async def _whole(self, exchange: Exchange, generation: Generation) -> None:
         recording = generation.recording
-        pieces = recording.reader()
-        body = await pieces.read()
-        while not recording.ended or pieces.has_more:
-            body += await pieces.read()
+        body = await recording.reader().read()
         _answer_headers(exchange, generation)
         if recording.problem is not None:
             await problems.tell(exchange, recording.problem, self._metrics)
@@ -156,7 +153,8 @@ async def _stop_when_left(exchange: Exchange, generation: Generation) -> None:
 
 def _answer_headers(exchange: Exchange, generation: Generation) -> None:
     headers = exchange.headers
-    headers.append((b"x-bandari-receipt", generation.receipt_id.encode()))
+    if not generation.is_free:
+        headers.append((b"x-bandari-receipt", generation.receipt_id.encode()))
     headers.append((b"x-bandari-stream", generation.recording.id.encode()))
     if generation.max_tokens is not None:
         headers.append((b"x-bandari-max-tokens", b"%d" % generation.max_tokens))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -134,6 +135,8 @@ async def listening(app: App, listener: socket.socket) -> AsyncIterator[None]:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_WRITES_S,
     )
+    # It would call every answer that we break off on purpose an error.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     heard = asyncio.create_task(server.listening.wait())

@@ -75,7 +75,7 @@ async def test_a_hold_covers_the_prompts_bound_and_the_next_1024_tokens_of_each_
     request_, amount
 ):
     ledger = books()
-    model = a_model(context_window=100_000)
+    model = a_model(context_window=100_000, max_output_tokens=100_000)
     reservation = await hold(ledger, request_, model)
     assert ledger.writes("place") == [amount]
     assert ledger.wallet().held == amount
@@ -111,10 +111,16 @@ async def test_a_model_may_give_less_than_1024_tokens():
 
 async def test_free_output_holds_the_prompt_only_and_is_never_shortened():
     ledger = books(balance=PROMPT)
-    reservation = await hold(ledger, a_request(), a_model(rate_cards=(FREE_OUTPUT,)))
+    model = a_model(rate_cards=(FREE_OUTPUT,), max_output_tokens=8192)
+    reservation = await hold(ledger, a_request(), model)
     assert ledger.writes("place") == [PROMPT]
     assert reservation.covered_output is None
     assert (reservation.max_tokens, reservation.shortened) == (None, False)
+
+
+async def test_without_a_limit_of_the_clients_the_models_holds_unannounced():
+    reservation = await hold(books(), a_request(), a_model(max_output_tokens=2000))
+    assert (reservation.max_tokens, reservation.shortened) == (2000, False)
 
 
 async def test_a_price_per_request_is_part_of_the_hold():

@@ -5,15 +5,13 @@ import asyncio
 import pytest
 from tests.support.books_in_memory import BooksInMemory
 from tests.support.clock import SetClock
-from tests.support.gates import until_idle
-from tests.support.recorded_metrics import RecordedMetrics
 from tests.support.samples import SHILLINGS, TOKENS
 
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Ending, Hold, RunningCount
 from bandari.domain.usage import CountRule, Usage
 from bandari.service import upkeep
-from bandari.service.upkeep import keep_counts_durable, settle_dead_holds, watch_open_holds
+from bandari.service.upkeep import repeat, settle_dead_holds
 
 
 @pytest.fixture
@@ -96,48 +94,35 @@ async def test_what_another_server_settled_first_is_not_counted(books):
     assert await settle_dead_holds(books, SetClock()) == 0
 
 
-class Counting:
-    """Stands for ``Inference``: what is running has these counts."""
-
-    def __init__(self, *rounds) -> None:
-        self.rounds = list(rounds)
-        self.all_asked = asyncio.Event()
-
-    def running_counts(self):
-        if len(self.rounds) == 1:
-            self.all_asked.set()
-        return self.rounds.pop(0) if self.rounds else []
-
-
 async def stopped(loop) -> None:
     loop.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loop
 
 
-async def test_running_counts_are_written_until_told_to_stop(books, monkeypatch, caplog):
-    monkeypatch.setattr(upkeep, "COUNT_INTERVAL_S", 0)
-    await place(books, "a", epoch=2)
-    counts = [[RunningCount("a", Usage(9, n))] for n in range(1, 5)]
-    books.failing["count"] = [StoreUnavailable()]
-    inference = Counting(counts[0], [], *counts[1:])
-    loop = asyncio.create_task(keep_counts_durable(inference, books))
-    await inference.all_asked.wait()
-    await until_idle()
-    await stopped(loop)
-    assert books.writes("count") == [2, 3, 4]  # the first could not be written, and nothing broke
-    assert "running counts could not be written" in caplog.text
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (StoreUnavailable(), "counts: the ledger cannot be reached"),
+        (RuntimeError("a defect"), "counts failed"),
+    ],
+)
+async def test_a_step_is_repeated_whatever_becomes_of_it(caplog, failure, said):
+    steps = iter([None, failure, None, None])
+    all_done = asyncio.Event()
+    done = []
 
+    async def step():
+        outcome = next(steps, StopIteration)
+        if outcome is StopIteration:
+            all_done.set()
+        elif outcome is not None:
+            raise outcome
+        else:
+            done.append(1)
 
-async def test_open_holds_are_told_to_the_metrics_until_told_to_stop(books, monkeypatch, caplog):
-    monkeypatch.setattr(upkeep, "HOLDS_INTERVAL_S", 0)
-    metrics = RecordedMetrics()
-    books.failing["open_holds"] = [StoreUnavailable()]
-    loop = asyncio.create_task(watch_open_holds(books, metrics))
-    await until_idle()
-    await place(books, "a", epoch=2)
-    await until_idle()
+    loop = asyncio.create_task(repeat("counts", step, 0))
+    await all_done.wait()
     await stopped(loop)
-    told = metrics.of("holds_open")
-    assert (told[0], told[-1]) == ((0,), (1,))
-    assert "open holds could not be counted" in caplog.text
+    assert len(done) == 3
+    assert said in caplog.text

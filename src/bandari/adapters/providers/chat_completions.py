@@ -31,6 +31,9 @@ END_OF_BODY_S = 1.0
 again.
 """
 
+COUNT_S = 30.0
+"""How long counting a prompt may take; a prompt that takes longer is bounded by its bytes."""
+
 
 class Address(msgspec.Struct, frozen=True):
     """Where an upstream is at the moment, and what opens it. ``base_url`` ends before ``/chat``."""
@@ -95,11 +98,14 @@ class ChatCompletionsUpstream:
         try:
             address = self._address()
             url = f"{address.base_url}/chat/completions/input_tokens"
-            async with self._transport.post(url, address.headers, body) as reply:
+            async with (
+                asyncio.timeout(COUNT_S),
+                self._transport.post(url, address.headers, body) as reply,
+            ):
                 if reply.status != 200:
                     return None
                 return _read_count(await reply.body(MAX_ERROR_BODY_BYTES)).input_tokens
-        except (UpstreamFault, msgspec.DecodeError):
+        except (UpstreamFault, TimeoutError, msgspec.DecodeError):
             return None
 
 
