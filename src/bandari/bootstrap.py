@@ -171,6 +171,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             asyncio.create_task(upkeep.repeat(name, step, interval_s))
             for name, step, interval_s in (
                 ("running counts", write_counts, upkeep.COUNT_INTERVAL_S),
+                ("late settlements", inference.settle_late, upkeep.LATE_INTERVAL_S),
                 ("open holds", tell_open_holds, upkeep.HOLDS_INTERVAL_S),
             )
         ]

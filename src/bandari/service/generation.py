@@ -23,7 +23,7 @@ from bandari.domain.usage import Usage
 from bandari.service import fan_out
 from bandari.service.books import Reservation
 from bandari.service.metering import Meter
-from bandari.service.ports import Clock, FrameEncoder, Metrics, Upstream
+from bandari.service.ports import Clock, FrameEncoder, HoldAlreadyEnded, Metrics, Upstream
 from bandari.service.recording import Recording, RecordingFull
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class Generation:
     """``run`` is awaited by the parent; readers look at ``recording`` and the plain attributes.
 
     ``target`` and ``ignored`` are known from the first event on, ``is_free`` (it was voided: there
-    is no receipt) from the end on.
+    is no receipt) from the end on. ``is_settled`` is false after the end where the ledger could not
+    be written: ``settle_late`` makes up for it.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Generation:
         "_task",
         "ignored",
         "is_free",
+        "is_settled",
         "model",
         "recording",
         "request",
@@ -79,6 +81,7 @@ class Generation:
         self.ignored: tuple[str, ...] = ()
         self.target: Target | None = None
         self.is_free = False
+        self.is_settled = False
         self._reservation = reservation
         self._encoder = encoder
         self._around = around
@@ -216,24 +219,12 @@ class Generation:
 
     async def _settle(self, ending: Ending, fault: Fault | None) -> None:
         """End the hold, then the recording: nothing is acknowledged before it is paid."""
-        usage, rule = self._meter.result(completed=ending is Ending.COMPLETED)
+        usage, _ = self._meter.result(completed=ending is Ending.COMPLETED)
         try:
-            if fault is not None and self._is_free(ending):
-                await self._reservation.void()
-                self.is_free = True
-            else:
-                await self._reservation.post(
-                    usage,
-                    rule,
-                    ending,
-                    target=str(self.target),
-                    ended_ms=self._around.clock.now_ms(),
-                    finish_reason=self._finish_reason,
-                    reasoning_effort=self.request.reasoning_effort,
-                )
+            await self._end_hold(ending, is_free=fault is not None and self._is_free(ending))
         except OwnFault as error:
             fault = error
-        except Exception:  # noqa: BLE001 - the hold stays, for the next server to settle by its count
+        except Exception:  # noqa: BLE001 - the hold stays, to be settled late
             _log.exception("settling failed", extra={"receipt": self.receipt_id})
             fault = OwnFault()
         self._around.metrics.generation_ended(self.model.label, ending, usage)
@@ -242,6 +233,34 @@ class Generation:
         else:
             what = problem.of_fault(fault)
             self.recording.fail(what, self._spelled_problem(what))
+
+    async def settle_late(self) -> None:
+        """End the hold of an answer whose end the ledger could not be told, by the same rule.
+
+        The client was told of a failure: what was not streamed is free. Raises like the ledger.
+        """
+        try:
+            ending = Ending.SERVER_STOPPED
+            await self._end_hold(ending, is_free=self._is_free(ending))
+        except HoldAlreadyEnded:  # it had been written after all
+            self.is_settled = True
+
+    async def _end_hold(self, ending: Ending, *, is_free: bool) -> None:
+        if is_free:
+            await self._reservation.void()
+        else:
+            usage, rule = self._meter.result(completed=ending is Ending.COMPLETED)
+            await self._reservation.post(
+                usage,
+                rule,
+                ending,
+                target=str(self.target),
+                ended_ms=self._around.clock.now_ms(),
+                finish_reason=self._finish_reason,
+                reasoning_effort=self.request.reasoning_effort,
+            )
+        self.is_free = is_free
+        self.is_settled = True
 
     def _spelled_end(self, ending: Ending) -> Sequence[bytes]:
         """The last frames, before anything is charged for them: a defect here costs nobody."""

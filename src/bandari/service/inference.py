@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -69,6 +70,7 @@ class Inference:
         self._random_bytes = random_bytes
         self._settings = settings
         self._running: dict[asyncio.Task[None], Generation] = {}
+        self._unsettled: deque[Generation] = deque()
         self._opening: set[asyncio.Future[None]] = set()
         self._draining = False
         self._stopped = False
@@ -140,8 +142,19 @@ class Inference:
             generation.stop(Ending.SERVER_STOPPED)
         task = generation.start(targets)
         self._running[task] = generation
-        task.add_done_callback(self._running.__delitem__)
+        task.add_done_callback(self._ended)
         return generation
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        generation = self._running.pop(task)
+        if not generation.is_settled:
+            self._unsettled.append(generation)
+
+    async def settle_late(self) -> None:
+        """End the holds that could not be ended when their answers did. Raises like the ledger."""
+        while self._unsettled:
+            await self._unsettled[0].settle_late()
+            self._unsettled.popleft()
 
     async def write_counts(
         self, write: Callable[[Sequence[RunningCount]], Awaitable[None]]

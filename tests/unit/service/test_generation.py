@@ -464,6 +464,39 @@ async def test_a_problem_that_cannot_be_spelled_still_ends_the_recording(caplog)
     assert "a defect in problem" in caplog.text
 
 
+# -- a ledger that cannot be written ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_hold_that_could_not_be_ended_is_ended_late(stream):
+    house = house_with(*answer("Hi"))
+    house.books.failing["post"] = [StoreUnavailable(), StoreUnavailable()]
+    house.books.failing["void"] = [StoreUnavailable()]
+    done = await house.answer(a_request(stream=stream))
+    await until_idle()
+    assert done.problem.code == "store_unavailable"
+    assert house.books.wallet().held > 0
+    with pytest.raises(StoreUnavailable):
+        await house.inference.settle_late()
+    assert house.books.wallet().held > 0
+    await house.inference.settle_late()
+    assert house.books.wallet().held == 0
+    endings = [receipt.ending for receipt in house.books.receipts.values()]
+    assert endings == ([Ending.SERVER_STOPPED] if stream else [])
+    assert len(house.books.voided) == (0 if stream else 1)
+    await house.inference.settle_late()
+
+
+async def test_a_hold_that_had_ended_after_all_is_left_alone():
+    house = house_with(*answer("Hi"))
+    house.books.failing["post"] = [StoreUnavailable(), HoldAlreadyEnded()]
+    await house.answer(a_request(stream=True))
+    await until_idle()
+    await house.inference.settle_late()
+    await house.inference.settle_late()
+    assert house.books.writes("post") == []
+
+
 # -- counts for the books --------------------------------------------------------------------------
 
 
