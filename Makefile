@@ -16,17 +16,18 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.
 	--group build --extra postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test check bench soak lock clean
+.PHONY: help setup setup-dev serve test coverage check bench soak lock clean
 
 help:
-	@echo "make serve   start Bandari with the model in the box on 127.0.0.1:8080"
-	@echo "make test    run every test that this machine can run"
-	@echo "make setup   install into .venv, and nothing else"
-	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make bench   tokens a second through Bandari, and from the engine alone"
-	@echo "make soak    the long forms of the tests"
-	@echo "make lock    write requirements/*.txt again (needs uv)"
-	@echo "make clean   remove .venv and what the tools leave behind"
+	@echo "make serve     start Bandari with the model in the box on 127.0.0.1:8080"
+	@echo "make test      run every test that this machine can run"
+	@echo "make coverage  branch coverage of domain, wire and service: at least 95 %"
+	@echo "make setup     install into .venv, and nothing else"
+	@echo "make check     ruff, mypy --strict, import-linter"
+	@echo "make bench     tokens a second through Bandari, and from the engine alone"
+	@echo "make soak      the long forms of the tests"
+	@echo "make lock      write requirements/*.txt again (needs uv)"
+	@echo "make clean     remove .venv and what the tools leave behind"
 
 setup: $(VENV)/.package $(VENV)/.engine
 
@@ -37,6 +38,10 @@ serve: setup
 
 test: setup-dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+coverage: setup-dev
+	@$(BIN)/python -m pytest tests/unit/domain tests/unit/wire tests/unit/service --cov-branch \
+		--cov=bandari.domain --cov=bandari.wire --cov=bandari.service --cov-fail-under=95 $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check .
