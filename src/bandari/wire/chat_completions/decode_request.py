@@ -139,6 +139,7 @@ class _StreamOptions(Struct):
 
 
 _Bias = Annotated[float, Meta(ge=-100, le=100)]
+_Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]
 _OutputLimit = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 _TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
 
@@ -147,7 +148,7 @@ _anything = msgspec.json.Decoder(Any)
 _encode = msgspec.json.Encoder().encode
 
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "model": msgspec.json.Decoder(Annotated[str, Meta(min_length=1, max_length=512)] | None),
+    "model": msgspec.json.Decoder(Annotated[_Name, Meta(min_length=1, max_length=512)] | None),
     "messages": msgspec.json.Decoder(list[_WireMessage] | None),
     "stream": msgspec.json.Decoder(bool | None),
     "stream_options": msgspec.json.Decoder(_StreamOptions | None),
@@ -169,7 +170,7 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
     "tools": msgspec.json.Decoder(list[_WireTool] | None),
     "tool_choice": msgspec.json.Decoder(Literal["none", "auto", "required"] | _ChosenTool | None),
     "parallel_tool_calls": msgspec.json.Decoder(bool | None),
-    "user": msgspec.json.Decoder(Annotated[str, Meta(max_length=512)] | None),
+    "user": msgspec.json.Decoder(Annotated[_Name, Meta(max_length=512)] | None),
     "reasoning_effort": msgspec.json.Decoder(
         Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None
     ),

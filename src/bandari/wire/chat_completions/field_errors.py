@@ -31,6 +31,8 @@ ALLOWED: Final[Mapping[str, str]] = {
 """The values of fields that take one of a few."""
 
 SPELLINGS: Final[Mapping[str, str]] = {
+    "model": "may not hold control characters",
+    "user": "may not hold control characters",
     "logit_bias": "may only have token ids as its keys",
     "response_format.json_schema.name": "must be 1 to 64 letters, digits, '_' or '-'",
     "tools[].function.name": "must be 1 to 128 letters, digits, '_', '.', ':' or '-'",

@@ -755,3 +755,11 @@ json_values = st.recursive(
 def test_any_json_is_accepted_or_refused_by_name(fields: dict[str, Any]) -> None:
     read = outcome(body(**fields))
     assert isinstance(read, ChatRequest) or read.message
+
+
+@pytest.mark.parametrize("name", ["model", "user"])
+def test_names_that_are_kept_in_the_books_hold_no_control_characters(name: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        decode_request(body(**{name: "a\x00b"}))
+    assert raised.value.param == name
+    assert raised.value.message == f"'{name}' may not hold control characters."
