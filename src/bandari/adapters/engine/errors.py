@@ -15,7 +15,9 @@ class EngineError(Exception):
 
 
 class EngineNotInstalled(EngineError):
-    """The engine is not installed: `pip install 'bandari[engine]'`, or use a provider instead."""
+    """The engine cannot be loaded: install 'bandari[engine]' (a bare Debian also needs its package
+    libgomp1), or use a provider instead.
+    """
 
 
 class ModelFileMissing(EngineError):

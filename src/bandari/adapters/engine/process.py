@@ -114,7 +114,8 @@ class ChildProcess:
         except msgspec.MsgspecError as error:
             raise EngineCrashed(f"the engine's report cannot be read: {error}") from error
         if report.event == "not_installed":
-            raise EngineNotInstalled(f"{EngineNotInstalled.__doc__} ({report.reason})")
+            said = " ".join((EngineNotInstalled.__doc__ or "").split())
+            raise EngineNotInstalled(f"{said} ({report.reason})")
         if report.event == "failed":
             await self.exited()
             reason = self._log.reason() or report.reason
