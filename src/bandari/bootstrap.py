@@ -56,7 +56,10 @@ ENGINE_TIMEOUTS = Timeouts(first_event_ms=600_000, answer_ms=3_600_000)
 is slow.
 """
 ENGINE_CONNECTIONS = 1000
-"""Below the engine's number of HTTP threads: an open request holds one, and so does ``/health``."""
+"""Below the engine's number of HTTP threads: an open request holds one, and so does ``/health``.
+
+None is used twice: llama.cpp says keep-alive, and closes the connection after every stream.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -234,7 +237,7 @@ def _upstreams(
             max_choices=provider.max_choices,
         )
     if engine is not None:
-        transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS)
+        transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
         stack.push_async_callback(transport.close)
         upstreams[LOCAL] = ChatCompletionsUpstream(
             LOCAL,

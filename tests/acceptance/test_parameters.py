@@ -20,6 +20,9 @@ from tests.support.server import Bandari
 from bandari.bootstrap import PACKAGED_MODEL
 
 LONG = "Tell me a long story."
+ODD = "Write a poem about 9 purple 7 zebras xyzzy."
+"""Nothing that the model was trained for: its tokens are far from certain."""
+
 HOT = {"temperature": 2.0, "max_tokens": 40}
 
 WEATHER = {
@@ -122,15 +125,13 @@ def test_tool_results_are_read(client: httpx.Client) -> None:
     assert told["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"]
 
 
-def test_content_parts_are_the_same_as_their_text(client: httpx.Client) -> None:
-    whole = ask(client, "What is the capital of France?")
-    parts = [
-        {"type": "text", "text": "What is the capital "},
-        {"type": "text", "text": "of France?"},
-    ]
-    answer = ask(client, messages=[{"role": "user", "content": parts}])
-    assert "Paris" in text_of(answer)
-    assert text_of(answer) == text_of(whole)
+def test_content_parts_are_read(client: httpx.Client) -> None:
+    question = "What is the capital of France?"
+    part = {"type": "text", "text": question}
+    alone = ask(client, messages=[{"role": "user", "content": [part]}])
+    assert text_of(alone) == text_of(ask(client, question))
+    twice = ask(client, messages=[{"role": "user", "content": [part, part]}])
+    assert twice["usage"]["prompt_tokens"] > alone["usage"]["prompt_tokens"]
 
 
 def test_stream_gives_the_same_text_in_pieces(client: httpx.Client) -> None:
@@ -150,23 +151,23 @@ def test_stream_options_include_usage(client: httpx.Client) -> None:
 
 
 def test_temperature(client: httpx.Client) -> None:
-    cold = {text_of(ask(client, LONG, temperature=0, max_tokens=40, seed=n)) for n in range(4)}
-    hot = {text_of(ask(client, LONG, **HOT, seed=n)) for n in range(4)}
+    cold = {text_of(ask(client, ODD, temperature=0, max_tokens=40, seed=n)) for n in range(4)}
+    hot = {text_of(ask(client, ODD, **HOT, seed=n)) for n in range(4)}
     assert len(cold) == 1
     assert len(hot) > 1
 
 
 def test_top_p(client: httpx.Client) -> None:
-    narrow = {text_of(ask(client, LONG, **HOT, seed=n, top_p=0.01)) for n in range(4)}
-    wide = {text_of(ask(client, LONG, **HOT, seed=n, top_p=1.0)) for n in range(4)}
+    narrow = {text_of(ask(client, ODD, **HOT, seed=n, top_p=0.01)) for n in range(4)}
+    wide = {text_of(ask(client, ODD, **HOT, seed=n, top_p=1.0)) for n in range(4)}
     assert len(narrow) == 1
     assert len(wide) > 1
 
 
 def test_seed(client: httpx.Client) -> None:
-    ask(client, LONG, **HOT, seed=7)  # the same prompt in the cache for both
-    same = {text_of(ask(client, LONG, **HOT, seed=7)) for _ in range(2)}
-    other = {text_of(ask(client, LONG, **HOT, seed=n)) for n in range(8, 12)}
+    ask(client, ODD, **HOT, seed=7)  # the same prompt in the cache for both
+    same = {text_of(ask(client, ODD, **HOT, seed=7)) for _ in range(2)}
+    other = {text_of(ask(client, ODD, **HOT, seed=n)) for n in range(8, 12)}
     assert len(same) == 1
     assert other != same
 
@@ -195,11 +196,11 @@ def test_stop_ends_the_text_before_the_sequence(client: httpx.Client, as_list: b
 
 
 def test_n_gives_several_choices_and_counts_them_all(client: httpx.Client) -> None:
-    answer = ask(client, LONG, n=3, temperature=1.5, max_tokens=8)
-    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
-    assert len({text_of(answer, n) for n in range(3)}) > 1
-    single = ask(client, LONG, max_tokens=8)
-    assert answer["usage"]["completion_tokens"] == 24
+    answer = ask(client, ODD, n=5, temperature=2, max_tokens=4)
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3, 4]
+    assert len({text_of(answer, n) for n in range(5)}) > 1
+    single = ask(client, ODD, max_tokens=4)
+    assert answer["usage"]["completion_tokens"] == 20
     assert answer["usage"]["prompt_tokens"] == single["usage"]["prompt_tokens"]
 
 
@@ -240,9 +241,9 @@ def test_logprobs_and_top_logprobs(client: httpx.Client) -> None:
 @pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty"])
 def test_penalties(client: httpx.Client, name: str) -> None:
     fields: dict[str, Any] = {"temperature": 1.5, "seed": 3, "max_tokens": 120}
-    plain = text_of(ask(client, LONG, **fields))
-    punished = text_of(ask(client, LONG, **fields, **{name: 2.0}))
-    rewarded = text_of(ask(client, LONG, **fields, **{name: -2.0}))
+    plain = text_of(ask(client, ODD, **fields))
+    punished = text_of(ask(client, ODD, **fields, **{name: 2.0}))
+    rewarded = text_of(ask(client, ODD, **fields, **{name: -2.0}))
     assert len({plain, punished, rewarded}) == 3
 
 

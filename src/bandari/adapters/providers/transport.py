@@ -43,6 +43,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 
+IDLE_CONNECTION_MS = 4_000
+
 
 class Timeouts(Struct, frozen=True):
     """How long to wait for what, in milliseconds.
@@ -100,18 +102,26 @@ def _map_exceptions() -> Iterator[None]:
 class HttpTransport:
     """pyreqwest: pooled connections to one provider.
 
+    A server may close a connection that is idle just when it is used again. So idle ones are given
+    up before most servers do (uvicorn's five seconds are the shortest in use), a request that got
+    no answer because its connection was closed is sent once more, and with ``keep_alive`` false
+    none is used twice.
+
     pyreqwest (0.15, and back to 0.11) does not close the connection of a request that is cancelled
     before the answer's head: it leaks, and its place among ``max_connections`` with it. So such a
     request is abandoned instead: its connection is closed as soon as its head has come, or when
     ``read_timeout`` ends it.
     """
 
-    def __init__(self, timeouts: Timeouts, max_connections: int = 1000) -> None:
+    def __init__(
+        self, timeouts: Timeouts, max_connections: int = 1000, *, keep_alive: bool = True
+    ) -> None:
         self._timeouts = timeouts
         self._abandoned: set[asyncio.Task[None]] = set()
         longest_silence_ms = min(max(timeouts.first_event_ms, timeouts.idle_ms), timeouts.answer_ms)
+        builder = ClientBuilder() if keep_alive else ClientBuilder().pool_max_idle_per_host(0)
         self._client: Client = (
-            ClientBuilder()
+            builder.pool_idle_timeout(timedelta(milliseconds=IDLE_CONNECTION_MS))
             .connect_timeout(timedelta(milliseconds=timeouts.connect_ms))
             .pool_timeout(timedelta(milliseconds=timeouts.connect_ms))
             .read_timeout(timedelta(milliseconds=longest_silence_ms))
@@ -128,26 +138,16 @@ class HttpTransport:
 
     @asynccontextmanager
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
-        # With its default read-ahead the connection would outlive a reader that leaves early.
-        try:
-            request = (
-                self._client.post(url)
-                .headers(headers)
-                .body_bytes(body)
-                .streamed_read_buffer_limit(0)
-                .build_streamed()
-            )
-        except (
-            ValueError
-        ) as error:  # what cannot be sent: a URL without a host, a key with a newline
-            raise UpstreamUnreachable from error
         try:
             timeouts = self._timeouts
             latest = asyncio.get_running_loop().time() + timeouts.answer_ms / 1000
             first_ms = min(timeouts.first_event_ms, timeouts.answer_ms)
             async with asyncio.timeout(first_ms / 1000) as deadline:
                 with _map_exceptions():
-                    response = await self._sent(request)
+                    try:
+                        request, response = await self._sent(url, headers, body)
+                    except ConnectError:
+                        request, response = await self._sent(url, headers, body)
                 try:
                     yield _HttpReply(response, deadline, timeouts.idle_ms / 1000, latest)
                 finally:
@@ -161,10 +161,23 @@ class HttpTransport:
         await asyncio.gather(*self._abandoned, return_exceptions=True)
         await self._client.close()
 
-    async def _sent(self, request: StreamRequest) -> Response:
+    async def _sent(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[StreamRequest, Response]:
+        # With its default read-ahead the connection would outlive a reader that leaves early.
+        try:
+            request = (
+                self._client.post(url)
+                .headers(headers)
+                .body_bytes(body)
+                .streamed_read_buffer_limit(0)
+                .build_streamed()
+            )
+        except ValueError as error:  # a URL without a host, a key with a newline
+            raise UpstreamUnreachable from error
         entering = asyncio.ensure_future(request.__aenter__())
         try:
-            return await asyncio.shield(entering)
+            return request, await asyncio.shield(entering)
         except asyncio.CancelledError:
             task = asyncio.create_task(_close_when_entered(request, entering))
             self._abandoned.add(task)

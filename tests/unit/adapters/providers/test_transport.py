@@ -62,6 +62,30 @@ async def test_a_connection_is_used_again(transports):
         assert [request.connection for request in server.requests] == [0, 0, 0]
 
 
+async def test_without_keep_alive_no_connection_is_used_twice(transports):
+    async with HttpUpstream(sse("a")) as server, transports(keep_alive=False) as http:
+        for _ in range(3):
+            assert await read_all(http, server) == b"data: a\n\n"
+        assert server.connections == 3
+
+
+async def test_a_request_whose_connection_was_closed_unanswered_is_sent_once_more(transports):
+    """What llama.cpp does to a connection that is used again after a stream."""
+    closed = Reply(CUT, raw=True)
+    async with HttpUpstream(json_body({}), closed, json_body({"ok": 1})) as server:
+        async with transports() as http:
+            assert await read_all(http, server) == b"{}"
+            assert await read_all(http, server) == b'{"ok": 1}'
+        assert [request.body for request in server.requests] == [b"{}"] * 3
+
+
+async def test_a_request_that_is_never_answered_is_sent_no_third_time(transports):
+    async with HttpUpstream(Reply(CUT, raw=True)) as server, transports() as http:
+        with pytest.raises(UpstreamFault):
+            await read_all(http, server)
+        assert len(server.requests) <= 2
+
+
 async def test_an_error_that_was_read_leaves_the_connection_usable(transports):
     async with HttpUpstream(json_body({}, status=429), json_body({})) as server:
         async with transports() as http:
