@@ -74,7 +74,7 @@ class Listening(Struct, frozen=True):
     url: str
     store: Store
     models: Sequence[Model]
-    engine: EngineSupervisor | None
+    engine: EngineSupervisor | None = None
 
 
 OnListening = Callable[[Listening], Awaitable[None]]
