@@ -219,9 +219,15 @@ class _HttpReply:
     async def chunks(self) -> AsyncIterator[bytes]:
         reader = self._response.body_reader
         now = asyncio.get_running_loop().time
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
         while True:
             with _map_exceptions():
                 chunk = await reader.read_chunk()
+            # pyreqwest swallows a cancellation that comes together with a chunk.
+            if task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError
             if chunk is None:
                 return
             self._deadline.reschedule(min(now() + self._idle_s, self._latest))

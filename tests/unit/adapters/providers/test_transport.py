@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
+from contextlib import suppress
 
 import pytest
+import uvloop
 from tests.support.gates import Gate
 from tests.support.http_upstream import CUT, RESET, HttpUpstream, Reply, json_body, sse
 
-from bandari.adapters.providers.transport import Timeouts
+from bandari.adapters.providers.transport import HttpTransport, Timeouts
 from bandari.domain.faults import (
     UpstreamFault,
     UpstreamInterrupted,
@@ -137,6 +140,59 @@ async def abandoned(http, server, gate: Gate) -> None:
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+
+
+async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with chunks, one after the other, until the connection is closed."""
+    with suppress(OSError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not reader.at_eof():
+            writer.write(b"1\r\nx\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.0002)
+    with suppress(OSError):
+        writer.close()
+        await writer.wait_closed()
+
+
+async def cancel_many_times() -> None:
+    answering: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.create_task(trickle(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    http = HttpTransport(Timeouts(), keep_alive=False)
+    chance = random.Random(1)
+
+    async def read(flowing: asyncio.Event) -> None:
+        async with http.post(f"http://127.0.0.1:{port}/", {}, b"") as reply:
+            async for _ in reply.chunks():
+                flowing.set()
+
+    forgotten = 0
+    for _ in range(60):
+        flowing = asyncio.Event()
+        reading = asyncio.create_task(read(flowing))
+        await flowing.wait()
+        await asyncio.sleep(chance.random() * 0.005)
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=0.5)
+        if not reading.done():
+            forgotten += 1
+            reading.cancel()
+            await asyncio.wait({reading})
+    await http.close()
+    server.close()
+    await asyncio.gather(*answering)
+    assert forgotten == 0
+
+
+def test_being_cancelled_is_noticed_when_a_chunk_comes_at_the_same_time():
+    """pyreqwest forgets a cancellation that meets a chunk, one in four on the server's loop."""
+    uvloop.run(cancel_many_times())
 
 
 async def test_a_request_that_was_given_up_before_its_head_is_closed_when_the_head_comes(
