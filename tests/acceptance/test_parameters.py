@@ -20,10 +20,6 @@ from tests.support.server import Bandari
 from bandari.bootstrap import PACKAGED_MODEL
 
 LONG = "Tell me a long story."
-ODD = "Write a poem about 9 purple 7 zebras xyzzy."
-"""Nothing that the model was trained for: its tokens are far from certain."""
-
-HOT = {"temperature": 2.0, "max_tokens": 40}
 
 WEATHER = {
     "type": "function",
@@ -63,6 +59,12 @@ def token_ids() -> dict[str, int]:
     reader = gguf.GGUFReader(PACKAGED_MODEL)
     field = reader.fields["tokenizer.ggml.tokens"]
     return {bytes(field.parts[part]).decode(): index for index, part in enumerate(field.data)}
+
+
+def uncertain(**fields: Any) -> dict[str, Any]:
+    """Fields under which the answer may not end: what comes then is far from certain."""
+    ends = (token_ids()[name] for name in ("<|im_end|>", "<|endoftext|>"))
+    return {"logit_bias": {str(end): -100 for end in ends}, "max_tokens": 60} | fields
 
 
 def first_token(client: httpx.Client, **fields: Any) -> str:
@@ -151,25 +153,27 @@ def test_stream_options_include_usage(client: httpx.Client) -> None:
 
 
 def test_temperature(client: httpx.Client) -> None:
-    cold = {text_of(ask(client, ODD, temperature=0, max_tokens=40, seed=n)) for n in range(4)}
-    hot = {text_of(ask(client, ODD, **HOT, seed=n)) for n in range(4)}
+    cold = {text_of(ask(client, **uncertain(temperature=0, seed=n))) for n in range(4)}
+    hot = {text_of(ask(client, **uncertain(temperature=2, seed=n))) for n in range(4)}
     assert len(cold) == 1
-    assert len(hot) > 1
+    assert len(hot) == 4
 
 
 def test_top_p(client: httpx.Client) -> None:
-    narrow = {text_of(ask(client, ODD, **HOT, seed=n, top_p=0.01)) for n in range(4)}
-    wide = {text_of(ask(client, ODD, **HOT, seed=n, top_p=1.0)) for n in range(4)}
+    fields = {"temperature": 2}
+    narrow = {text_of(ask(client, **uncertain(**fields, seed=n, top_p=0.01))) for n in range(4)}
+    wide = {text_of(ask(client, **uncertain(**fields, seed=n, top_p=1.0))) for n in range(4)}
     assert len(narrow) == 1
-    assert len(wide) > 1
+    assert len(wide) == 4
 
 
 def test_seed(client: httpx.Client) -> None:
-    ask(client, ODD, **HOT, seed=7)  # the same prompt in the cache for both
-    same = {text_of(ask(client, ODD, **HOT, seed=7)) for _ in range(2)}
-    other = {text_of(ask(client, ODD, **HOT, seed=n)) for n in range(8, 12)}
+    fields = uncertain(temperature=2)
+    ask(client, **fields, seed=7)  # the same prompt in the cache for both
+    same = {text_of(ask(client, **fields, seed=7)) for _ in range(2)}
+    other = {text_of(ask(client, **fields, seed=n)) for n in range(8, 12)}
     assert len(same) == 1
-    assert other != same
+    assert not same & other
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
@@ -196,11 +200,12 @@ def test_stop_ends_the_text_before_the_sequence(client: httpx.Client, as_list: b
 
 
 def test_n_gives_several_choices_and_counts_them_all(client: httpx.Client) -> None:
-    answer = ask(client, ODD, n=5, temperature=2, max_tokens=4)
-    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3, 4]
-    assert len({text_of(answer, n) for n in range(5)}) > 1
-    single = ask(client, ODD, max_tokens=4)
-    assert answer["usage"]["completion_tokens"] == 20
+    fields = uncertain(max_tokens=30)
+    answer = ask(client, n=3, **(fields | {"temperature": 2}))
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert len({text_of(answer, n) for n in range(3)}) == 3
+    single = ask(client, **fields)
+    assert answer["usage"]["completion_tokens"] == 90
     assert answer["usage"]["prompt_tokens"] == single["usage"]["prompt_tokens"]
 
 
@@ -240,11 +245,8 @@ def test_logprobs_and_top_logprobs(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty"])
 def test_penalties(client: httpx.Client, name: str) -> None:
-    fields: dict[str, Any] = {"temperature": 1.5, "seed": 3, "max_tokens": 120}
-    plain = text_of(ask(client, ODD, **fields))
-    punished = text_of(ask(client, ODD, **fields, **{name: 2.0}))
-    rewarded = text_of(ask(client, ODD, **fields, **{name: -2.0}))
-    assert len({plain, punished, rewarded}) == 3
+    texts = {text_of(ask(client, **uncertain(**{name: value}))) for value in (0, 2.0, -2.0)}
+    assert len(texts) == 3
 
 
 def test_response_format_json_object(client: httpx.Client) -> None:

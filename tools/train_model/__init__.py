@@ -1,0 +1,1 @@
+"""Trains the small model that ships inside Bandari. See README.md in this folder."""
