@@ -39,7 +39,7 @@ class Stream:
     """A stream taken apart: its data lines, chunks, and what they add up to."""
 
     def __init__(self, text: str) -> None:
-        self.blocks = [block for block in text.split("\n\n") if block]
+        self.blocks = [block.strip() for block in text.split("\n\n") if block.strip()]
         self.data = [block.removeprefix("data: ") for block in self.blocks if block[0] == "d"]
         self.chunks = [json.loads(data) for data in self.data if data != "[DONE]"]
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psycopg
+from psycopg.rows import dict_row
 
 from bandari.bootstrap import open_books
 from bandari.cli.books import administration_of
@@ -140,6 +142,10 @@ class Bandari:
 
     def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """Rows of the database, as a reader beside the server sees them."""
+        url = self.variables.get("BANDARI_DATABASE_URL")
+        if url is not None:
+            with psycopg.connect(url, row_factory=dict_row) as connection:
+                return connection.execute(sql.replace("?", "%s").encode(), values).fetchall()
         with closing(sqlite3.connect(f"file:{self.data}/bandari.db?mode=ro", uri=True)) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(sql, values)]

@@ -1,0 +1,198 @@
+"""The server is killed with SIGKILL under mixed load, again and again; the books stay exact.
+
+Every request carries a ``user`` of its own, so that each receipt is found again. Half of the load
+goes to the engine in the box, half to a provider that counts what it sent. Seeded by BANDARI_SEED;
+5 rounds, 50 in `make soak`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from tests.support.chat import PATH, Stream, user
+from tests.support.counting_upstream import CountingUpstream, counting_upstream
+from tests.support.postgresql import PostgresqlServer
+from tests.support.server import Bandari, is_alive, running, wait_until
+
+SEED = int(os.environ.get("BANDARI_SEED", "1"))
+CLIENTS = 6
+ACCOUNTS = ("amina", "baraka", "chebet")
+CREDIT = 100_000_000
+
+CONFIG = """
+[engine]
+threads = 1
+[providers.counting]
+base_url = "{url}/v1"
+[models.boxed]
+targets = ["local:bandari-tiny"]
+[models.counted]
+targets = ["counting:any"]
+"""
+
+
+class Asked:
+    """One request, and how it ended as its client saw it."""
+
+    def __init__(self, name: str, model: str) -> None:
+        self.name = name
+        self.model = model
+        self.total: int | None = None
+        """Tokens of an answer that was completed; None for any other end."""
+
+
+class Load:
+    """Clients that ask and sometimes leave, until they are stopped or the server is gone."""
+
+    def __init__(self, server: Bandari, keys: dict[str, str], chance: random.Random) -> None:
+        self.asked: list[Asked] = []
+        self._server = server
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(
+                target=self._client, args=(key, random.Random(chance.random()), f"{number}")
+            )
+            for number, key in enumerate(list(keys.values()) * (CLIENTS // len(keys)))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _client(self, key: str, chance: random.Random, name: str) -> None:
+        with self._server.client(key) as client:
+            for number in range(10_000):
+                if self._stopped.is_set():
+                    return
+                asked = Asked(f"{time.time_ns()}-{name}-{number}", chance.choice(MODELS))
+                self.asked.append(asked)
+                try:
+                    self._ask(client, asked, chance)
+                except httpx.TransportError:
+                    continue
+
+    def _ask(self, client: httpx.Client, asked: Asked, chance: random.Random) -> None:
+        body: dict[str, Any] = {
+            "model": asked.model,
+            "messages": user("Tell me a long story."),
+            "user": asked.name,
+            "max_tokens": chance.randrange(1, 120),
+        }
+        if chance.random() < 0.4:
+            response = client.post(PATH, json=body)
+            if response.status_code == 200:
+                asked.total = response.json()["usage"]["total_tokens"]
+            return
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        leaves_after = chance.choice([None, None, 1, 7, 40])
+        with client.stream("POST", PATH, json=body) as response:
+            lines = []
+            for line in response.iter_lines():
+                lines.append(line)
+                if len(lines) == leaves_after:
+                    return
+        stream = Stream("\n".join(lines))
+        if stream.data and stream.data[-1] == "[DONE]" and stream.usage is not None:
+            asked.total = stream.usage["total_tokens"]
+
+
+MODELS = ("boxed", "counted")
+
+
+def check_books(server: Bandari, asked: list[Asked], upstream: CountingUpstream) -> Counter[str]:
+    """Hold every receipt against what the clients saw; returns how the answers ended."""
+    server.verify()
+    assert server.query("SELECT count(*) AS open FROM holds") == [{"open": 0}]
+    receipts = server.query("SELECT * FROM receipts")
+    by_name: dict[str, dict[str, Any]] = {row["end_user"]: row for row in receipts}
+    assert len(by_name) == len(receipts), "two receipts for one request"
+    known = {request.name: request for request in asked}
+    assert set(by_name) <= set(known), "a receipt for a request that nobody made"
+    for name, row in by_name.items():
+        assert row["amount"] == row["input_tokens"] + row["output_tokens"]
+        if known[name].model == "counted":
+            assert row["output_tokens"] <= upstream.sent[name]
+    for request in asked:
+        if request.total is not None:
+            assert by_name[request.name]["amount"] == request.total
+            assert by_name[request.name]["ending"] == "completed"
+    spent = sum(row["amount"] for row in receipts)
+    assert sum(server.wallet(name)[0] for name in ACCOUNTS) == len(ACCOUNTS) * CREDIT - spent
+    return Counter(row["ending"] for row in receipts)
+
+
+def check_what_was_left(server: Bandari, left: list[dict[str, Any]]) -> None:
+    """What the kill left open is charged by its last durable count, or not at all without one."""
+    for hold in left:
+        receipts = server.query("SELECT * FROM receipts WHERE id = ?", hold["id"])
+        if hold["output_tokens"]:
+            (receipt,) = receipts
+            assert receipt["ending"] == "server_died"
+            assert receipt["output_tokens"] == hold["output_tokens"]
+        else:
+            assert receipts == []
+
+
+def kill_again_and_again(server: Bandari, upstream: CountingUpstream, rounds: int) -> Counter[str]:
+    chance = random.Random(SEED)
+    keys = {name: server.new_key(name, CREDIT) for name in ACCOUNTS}
+    asked: list[Asked] = []
+    endings: Counter[str] = Counter()
+    for number in range(rounds):
+        (engine,) = server.engine_pids()
+        load = Load(server, keys, chance)
+        time.sleep(0.3 + chance.random())  # the moment is what is being tested
+        server.stop(signal.SIGKILL)
+        load.stop()
+        asked += load.asked
+        wait_until(lambda engine=engine: not is_alive(engine), what="the engine's end")
+        left = server.query("SELECT id, output_tokens FROM holds")
+        server.start()
+        try:
+            check_what_was_left(server, left)
+            endings = check_books(server, asked, upstream)
+        except AssertionError as error:
+            raise AssertionError(f"BANDARI_SEED={SEED}, round {number}: {error}") from error
+    assert any(request.total is not None for request in asked)
+    return endings
+
+
+def run(data: Path, rounds: int, **variables: str) -> None:
+    with counting_upstream() as upstream:
+        config = CONFIG.format(url=upstream.url)
+        with running(data, config, **variables) as server:
+            endings = kill_again_and_again(server, upstream, rounds)
+    print(f"seed {SEED}, {rounds} rounds: {dict(endings)}")
+    assert endings["completed"] > 0
+    assert endings["client_left"] > 0
+    assert endings["server_died"] > 0
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def variables(request: pytest.FixtureRequest) -> dict[str, str]:
+    pytest.importorskip("xllamacpp", reason="the engine in the box is not installed here")
+    if request.param == "sqlite":
+        return {}
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return {"BANDARI_DATABASE_URL": server.create_database()}
+
+
+def test_killed_five_times(tmp_path: Path, variables: dict[str, str]) -> None:
+    run(tmp_path / "data", 5, **variables)
+
+
+@pytest.mark.soak
+def test_killed_fifty_times(tmp_path: Path, variables: dict[str, str]) -> None:
+    run(tmp_path / "data", 50, **variables)

@@ -1,0 +1,79 @@
+"""A provider in the test's own process that counts what it sends, request by request.
+
+It streams one token a chunk, each with the usage so far, and remembers by the request's ``user``
+how many it has sent: the most that an answer can be charged for.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+PROMPT_TOKENS = 10
+PACE_S = 0.002
+
+
+class CountingUpstream:
+    """``sent[user]`` is how many output tokens were handed to the network for that request."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, int] = {}
+        self.url = ""
+
+
+@contextmanager
+def counting_upstream() -> Iterator[CountingUpstream]:
+    """Serve on a loopback port until the end. ``max_tokens`` is how long an answer is."""
+    upstream = CountingUpstream()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
+            try:
+                for number in range(1, body["max_tokens"] + 1):
+                    upstream.sent[body["user"]] = number
+                    self._say(_chunk(number, {"content": f"{number} "}))
+                    pause.wait(PACE_S)
+                self._say(_chunk(body["max_tokens"], {}, "stop"))
+                self.wfile.write(b"data: [DONE]\n\n")
+            except OSError:
+                return
+
+        def _say(self, chunk: dict[str, Any]) -> None:
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name
+            return
+
+    pause = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    upstream.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield upstream
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _chunk(number: int, delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+    usage = {
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": number,
+        "total_tokens": PROMPT_TOKENS + number,
+    }
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"choices": [choice], "usage": usage}
