@@ -17,6 +17,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from socket import SO_LINGER, SOL_SOCKET
 from types import TracebackType
@@ -125,6 +126,7 @@ class HttpUpstream:
         self.connections = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.url = ""
+        self._writers: list[asyncio.StreamWriter] = []
         self._replies = list(replies)
         self._asked = asyncio.Condition()
         self._server: asyncio.Server | None = None
@@ -147,6 +149,10 @@ class HttpUpstream:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
         await self._server.wait_closed()
 
     async def request(self, number: int = 0) -> Request:
@@ -160,6 +166,7 @@ class HttpUpstream:
     ) -> None:
         connection = self.connections
         self.connections += 1
+        self._writers.append(writer)
         try:
             while True:
                 request = await _read_request(reader, connection)
