@@ -110,8 +110,8 @@ class Bandari:
             raise AssertionError(f"bandari {' '.join(arguments)}: {done.stderr}")
         return done
 
-    def new_key(self, account: str, tokens: int = 0) -> str:
-        """A key of a new account with that much in its token wallet, made beside the server."""
+    def new_key(self, account: str, amount: int = 0, asset: str = TOKEN) -> str:
+        """A key of a new account with that much in its wallet, made beside the server."""
 
         async def make() -> str:
             overrides = Overrides(data_dir=self.data)
@@ -119,8 +119,8 @@ class Bandari:
             async with open_books(settings) as store:
                 admin = administration_of(store, settings)
                 await admin.create_account(account)
-                if tokens:
-                    await admin.credit(account, tokens, TOKEN, who="test", why="test")
+                if amount:
+                    await admin.credit(account, amount, asset, who="test", why="test")
                 return (await admin.create_key(account)).text
 
         return asyncio.run(make())
