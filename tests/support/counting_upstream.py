@@ -15,19 +15,26 @@ from typing import Any
 
 PROMPT_TOKENS = 10
 PACE_S = 0.002
+LONG = 3000
+"""Tokens of an answer without a limit."""
 
 
 class CountingUpstream:
-    """``sent[user]`` is how many output tokens were handed to the network for that request."""
+    """``sent[user]`` is how many output tokens were handed to the network for that request.
+
+    ``may_go_on`` is set; while a test has it cleared, answers stand still.
+    """
 
     def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
         self.sent: dict[str, int] = {}
         self.url = ""
 
 
 @contextmanager
 def counting_upstream() -> Iterator[CountingUpstream]:
-    """Serve on a loopback port until the end. ``max_tokens`` is how long an answer is."""
+    """Serve on a loopback port until the end. An answer has ``max_tokens`` tokens, or ``LONG``."""
     upstream = CountingUpstream()
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,11 +47,13 @@ def counting_upstream() -> Iterator[CountingUpstream]:
             self.send_header("connection", "close")
             self.end_headers()
             try:
-                for number in range(1, body["max_tokens"] + 1):
+                length = body.get("max_tokens", LONG)
+                for number in range(1, min(length, LONG) + 1):
+                    upstream.may_go_on.wait()
                     upstream.sent[body["user"]] = number
                     self._say(_chunk(number, {"content": f"{number} "}))
                     pause.wait(PACE_S)
-                self._say(_chunk(body["max_tokens"], {}, "stop"))
+                self._say(_chunk(number, {}, "length" if number == length else "stop"))
                 self.wfile.write(b"data: [DONE]\n\n")
             except OSError:
                 return
@@ -58,6 +67,8 @@ def counting_upstream() -> Iterator[CountingUpstream]:
     pause = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    # Idle threads of answers that stand still must not keep the test from ending.
+    server.block_on_close = False
     upstream.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
