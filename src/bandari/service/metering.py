@@ -51,8 +51,12 @@ class Meter:
                 self._bytes += len(event.arguments.encode("utf-8", "replace"))
                 self._bytes += len((event.name or "").encode("utf-8", "replace"))
                 self._deltas += 1
-            elif isinstance(event, UsageReported):
+            elif isinstance(event, UsageReported) and self._is_credible(event.usage):
                 self._reported = event.usage
+
+    def _is_credible(self, usage: Usage) -> bool:
+        """No output is no report where output was seen: it would make an answer free."""
+        return usage.output_tokens > 0 or self._deltas == 0
 
     @property
     def output_bytes(self) -> int:

@@ -55,6 +55,12 @@ def test_of_two_reports_the_later_one_counts():
     assert made.result(completed=True) == (Usage(9, 8), REPORTED)
 
 
+def test_a_report_of_no_output_is_not_believed_where_there_was_some():
+    made = meter(text("Hello"), finish(), usage(11, 0), input_bytes=44)
+    assert made.result(completed=True) == (Usage(11, 2), ESTIMATED)
+    assert meter(finish(), usage(11, 0)).result(completed=True) == (Usage(11, 0), REPORTED)
+
+
 def test_counts_of_several_choices_add_up_over_one_prompt():
     made = meter(
         counted(1, prompt=9, choice=0),
