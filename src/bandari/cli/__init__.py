@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "key": "Create, list and revoke API keys.",
     "model": "List, pull and remove the models that the engine in the box can load.",
     "ledger": "Verify that every balance follows from its postings.",
+    "backup": "Copy the books, as they are at one moment, while they are being written.",
     "receipt": "Show what one answer cost, and why.",
     "chat": "Chat with a model of a running server.",
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bandari.adapters.storage.accounts import SqlAccounts
+from bandari.adapters.storage.backup import back_up
 from bandari.adapters.storage.database import Database, UnsupportedDatabase
 from bandari.adapters.storage.group_commit import CommitObserver, GroupCommit
 from bandari.adapters.storage.keys import SqlKeys
@@ -22,12 +26,25 @@ class Store:
     """Everything that is kept: the ledger, accounts, keys and rate cards of one database."""
 
     def __init__(self, database: Database, on_commit: CommitObserver | None = None) -> None:
+        self._database = database
         self.writer = GroupCommit(database, on_commit)
         self.reader = Reader(database)
         self.ledger = SqlLedger(database, self.writer, self.reader)
         self.accounts = SqlAccounts(database, self.writer, self.reader)
         self.keys = SqlKeys(database, self.writer, self.reader)
         self.rate_cards = SqlRateCards(database, self.writer)
+
+    async def back_up(self, file: Path, on_progress: Callable[[int, int], None]) -> int:
+        """Copy everything, as it is at one moment, into a new SQLite file; returns the rows.
+
+        ``on_progress`` is called with (tables done, tables in all). Raises a ``StorageError``.
+        """
+        loop = asyncio.get_running_loop()
+
+        def report(done: int, tables: int) -> None:
+            loop.call_soon_threadsafe(on_progress, done, tables)
+
+        return await asyncio.to_thread(back_up, self._database, file, report)
 
     async def aclose(self) -> None:
         """Finish the writes that are queued, then close every connection."""
