@@ -4,6 +4,7 @@ lost, and service returns by itself.
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,19 @@ def test_a_locked_file(tmp_path: Path, upstream: CountingUpstream) -> None:
             return lambda: other.execute("ROLLBACK") and None
 
         starve(server, upstream, lock)
+
+
+def test_a_disk_that_is_full(tmp_path: Path, upstream: CountingUpstream) -> None:
+    """Played by a limit on the size of the files that the process may write."""
+    with running(tmp_path / "data", CONFIG.format(url=upstream.url)) as server:
+        assert server.process is not None
+        pid = server.process.pid
+
+        def fill() -> Callable[[], None]:
+            before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, before) and None
+
+        starve(server, upstream, fill)
 
 
 @pytest.mark.postgresql
