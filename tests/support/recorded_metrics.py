@@ -29,6 +29,9 @@ class RecordedMetrics:
     def generation_ended(self, model: str, ending: str, usage: Usage) -> None:
         self.told.append(("generation_ended", model, ending, usage))
 
+    def overrun(self, asset: str, amount: int) -> None:
+        self.told.append(("overrun", asset, amount))
+
     def upstream_failed(self, provider: str, code: str) -> None:
         self.told.append(("upstream_failed", provider, code))
 

@@ -54,6 +54,12 @@ class PrometheusMetrics:
         self._open = Gauge(
             "bandari_open_answers", "Answers being generated now.", ["model"], registry=registry
         )
+        self._overruns = Counter(
+            "bandari_overruns",
+            "What answers cost beyond their wallets, in the asset's smallest unit.",
+            ["asset"],
+            registry=registry,
+        )
         self._upstream_failures = Counter(
             "bandari_upstream_failures",
             "Failed calls to providers.",
@@ -90,6 +96,9 @@ class PrometheusMetrics:
         self._tokens.labels(model, "input").inc(usage.input_tokens)
         self._tokens.labels(model, "cached").inc(usage.cached_tokens)
         self._tokens.labels(model, "output").inc(usage.output_tokens)
+
+    def overrun(self, asset: str, amount: int) -> None:
+        self._overruns.labels(asset).inc(amount)
 
     def upstream_failed(self, provider: str, code: str) -> None:
         self._upstream_failures.labels(provider, code).inc()

@@ -250,7 +250,7 @@ class Generation:
             await self._reservation.void()
         else:
             usage, rule = self._meter.result(completed=ending is Ending.COMPLETED)
-            await self._reservation.post(
+            receipt = await self._reservation.post(
                 usage,
                 rule,
                 ending,
@@ -259,6 +259,8 @@ class Generation:
                 finish_reason=self._finish_reason,
                 reasoning_effort=self.request.reasoning_effort,
             )
+            if receipt.overrun:
+                self._around.metrics.overrun(receipt.asset, receipt.overrun)
         self.is_free = is_free
         self.is_settled = True
 

@@ -464,6 +464,15 @@ async def test_a_problem_that_cannot_be_spelled_still_ends_the_recording(caplog)
     assert "a defect in problem" in caplog.text
 
 
+async def test_what_a_wallet_cannot_pay_is_told_to_the_operator():
+    """A hidden template: the prompt is far larger than its bytes let expect."""
+    house = house_with(text("Hi"), counted(1, prompt=1500), finish(), balance=1000)
+    done = await house.answer(a_request(max_tokens=5))
+    assert (done.receipt.amount, done.receipt.overrun) == (1000, 501)
+    assert house.metrics.of("overrun") == [("TOKEN", 501)]
+    assert house.books.wallet().balance == 0
+
+
 # -- a ledger that cannot be written ---------------------------------------------------------------
 
 
