@@ -145,9 +145,13 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
         )
         engine = await _started_engine(settings, stack)
         epoch = await store.ledger.open_epoch(clock.now_ms())
-        settled = await upkeep.settle_dead_holds(store.ledger, clock)
-        if settled:
-            _log.warning("settled the holds of a server that died", extra={"settled": settled})
+
+        async def settle_dead() -> None:
+            settled = await upkeep.settle_dead_holds(store.ledger, clock)
+            if settled:
+                _log.warning("settled the holds of a server that died", extra={"settled": settled})
+
+        await settle_dead()
         models = await _pinned_models(settings, store)
         inference = Inference(
             models=models,
@@ -174,6 +178,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             asyncio.create_task(upkeep.repeat(name, step, interval_s))
             for name, step, interval_s in (
                 ("running counts", write_counts, upkeep.COUNT_INTERVAL_S),
+                ("holds of dead servers", settle_dead, upkeep.DEAD_INTERVAL_S),
                 ("late settlements", inference.settle_late, upkeep.LATE_INTERVAL_S),
                 ("open holds", tell_open_holds, upkeep.HOLDS_INTERVAL_S),
             )

@@ -180,6 +180,34 @@ def run(data: Path, rounds: int, **variables: str) -> None:
     assert endings["server_died"] > 0
 
 
+@pytest.mark.postgresql
+def test_a_server_that_lives_settles_for_one_that_died(
+    tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    """Two servers on one PostgreSQL; nobody starts another."""
+    database = {"BANDARI_DATABASE_URL": postgresql.create_database()}
+    with counting_upstream() as upstream:
+        config = CONFIG.format(url=upstream.url).replace('"local:bandari-tiny"', '"counting:any"')
+        with (
+            running(tmp_path / "dies", config, **database) as dies,
+            running(tmp_path / "lives", config, **database) as lives,
+        ):
+            key = dies.new_key("amina", CREDIT)
+            body = {"model": "counted", "messages": user("x"), "user": "cut", "stream": True}
+            with dies.client(key) as client, client.stream("POST", PATH, json=body) as response:
+                lines = response.iter_lines()
+                wait_until(
+                    lambda: next(lines) and dies.query("SELECT output_tokens FROM holds"),
+                    what="an answer",
+                )
+                dies.stop(signal.SIGKILL)
+            wait_until(lambda: lives.wallet("amina")[1] == 0, what="the end of the hold")
+            for receipt in lives.query("SELECT * FROM receipts"):
+                assert (receipt["end_user"], receipt["ending"]) == ("cut", "server_died")
+                assert receipt["output_tokens"] <= upstream.sent["cut"]
+            lives.verify()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def variables(request: pytest.FixtureRequest) -> dict[str, str]:
     pytest.importorskip("xllamacpp", reason="the engine in the box is not installed here")

@@ -19,6 +19,7 @@ from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger
 COUNT_INTERVAL_S = 0.25
 HOLDS_INTERVAL_S = 5.0
 LATE_INTERVAL_S = 1.0
+DEAD_INTERVAL_S = 10.0
 DEAD_HOLDS_AT_ONCE = 500
 
 _log = logging.getLogger(__name__)
