@@ -143,7 +143,9 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
         store = await stack.enter_async_context(
             open_books(settings, lambda operations, seconds: metrics.committed(seconds, operations))
         )
-        engine = await _started_engine(settings, stack)
+        engine = await _started_engine(settings, stack, stop)
+        if stop.is_set():
+            return
         epoch = await store.ledger.open_epoch(clock.now_ms())
 
         async def settle_dead() -> None:
@@ -198,12 +200,23 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
     _log.info("stopped")
 
 
-async def _started_engine(settings: Settings, stack: AsyncExitStack) -> EngineSupervisor | None:
+async def _started_engine(
+    settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
+) -> EngineSupervisor | None:
+    """The engine, ready; None if no model needs it, or if it takes longer than the wish to stop."""
     if not settings.uses_engine:
         return None
     engine = EngineSupervisor(engine_settings(settings))
     stack.push_async_callback(engine.stop)
-    await engine.start()
+    starting = asyncio.create_task(engine.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return None
+    await starting
     return engine
 
 
