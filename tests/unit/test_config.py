@@ -221,14 +221,9 @@ def test_secrets_are_not_in_what_is_printed(read):
         ("server = { prt = 1 }", "1: server.prt: unknown key; did you mean 'port'?"),
         ("server.prt = 1", "1: server.prt: unknown key; did you mean 'port'?"),
         ('[server]\nhost = ""', "2: server.host: expected a string that is not empty, got ''"),
-        (
-            '[server]\ncors_origins = [\n  "*",\n  "https://a.example/"]',
-            "4: server.cors_origins[1]: expected '*' or an origin like https://app.example.com",
-        ),
-        (
-            '[server]\ncors_origins = ["https://a:b:c"]\ntrusted_proxies = ["10.0.0.0/8", "x"]',
-            "3: server.trusted_proxies[1]: expected an IP address or a network",
-        ),
+        # What does nothing yet is refused, not accepted and ignored.
+        ('[server]\ncors_origins = ["*"]', "2: server.cors_origins: unknown key"),
+        ("[server]\ntrusted_proxies = []", "2: server.trusted_proxies: unknown key"),
         (
             '[store]\nurl = "mysql://x"',
             "2: store.url: expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from msgspec import structs
 
 from bandari.config.positions import Path
 from bandari.config.tables import Problems, suggestion
-from bandari.config.values import Provider, Server
+from bandari.config.values import Provider
 from bandari.domain.bounds import MAX_INTEGER, MAX_STOP_SEQUENCES, Bounds
 from bandari.domain.catalogue import Defaults
 from bandari.wire.chat_completions.fields import CARRIED, COSTLY
@@ -122,25 +121,6 @@ def _problem_of_base_url(text: str) -> str | None:
 
 def _fits_header(value: str) -> bool:
     return value.isascii() and value.isprintable() and value == value.strip()
-
-
-def check_server(server: Server, problems: Problems) -> None:
-    for at, origin in enumerate(server.cors_origins):
-        url = urlsplit(origin)
-        is_origin = url.scheme in ("http", "https") and origin == f"{url.scheme}://{url.netloc}"
-        if origin != "*" and not (is_origin and url.hostname):
-            problems.add(
-                ("server", "cors_origins", at),
-                "expected '*' or an origin like https://app.example.com (no path, no final '/')",
-            )
-    for at, proxy in enumerate(server.trusted_proxies):
-        try:
-            ipaddress.ip_network(proxy)
-        except ValueError:
-            problems.add(
-                ("server", "trusted_proxies", at),
-                "expected an IP address or a network like 10.0.0.0/8",
-            )
 
 
 def problem_of_database_url(url: str) -> str | None:

@@ -149,8 +149,6 @@ def _read(
             f"there is no provider '{top.default_provider}'; "
             + suggestion(top.default_provider, (LOCAL, *names)),
         )
-    if server is not None:
-        checks.check_server(server, problems)
     if store is not None and store.url is not None:
         url_problem = checks.problem_of_database_url(store.url)
         if url_problem:

@@ -81,8 +81,6 @@ class Server(Struct, frozen=True, kw_only=True):
     first_status_timeout_ms: Milliseconds = 10_000
     keepalive_ms: Annotated[int, Meta(ge=5, le=86_400_000)] = 15_000
     recording_max_bytes: Annotated[int, Meta(ge=65_536, le=2**30)] = 16 * 2**20
-    cors_origins: tuple[Text, ...] = ()
-    trusted_proxies: tuple[Text, ...] = ()
 
 
 class StoreTable(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,3 @@ class Deny(Struct, frozen=True):
     detail: str
     retry_after_ms: int | None = None
     limit: int | None = None
-
-
-Outcome = Allow | Deny

@@ -27,10 +27,6 @@ class RateCard(Struct, frozen=True):
     version: int = 1
     id: int = 0
 
-    def same_prices(self, other: RateCard) -> bool:
-        """Whether both cards ask the same for everything, whatever their version."""
-        return self.prices == other.prices
-
     @property
     def prices(self) -> tuple[int, int, int, int, int]:
         return (

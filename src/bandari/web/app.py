@@ -40,7 +40,6 @@ class App:
     def __init__(
         self, routes: list[Route], metrics: Metrics, new_request_id: Callable[[], str]
     ) -> None:
-        self._routes = routes
         self._exact = {route.path: route for route in routes if route.prefix is None}
         self._prefixes = [route for route in routes if route.prefix is not None]
         self._metrics = metrics

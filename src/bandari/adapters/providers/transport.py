@@ -43,20 +43,20 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 
-IDLE_CONNECTION_MS = 4_000
-
 
 class Timeouts(Struct, frozen=True):
     """How long to wait for what, in milliseconds.
 
     ``first_event_ms`` and ``answer_ms`` (all of it) count from the request, ``idle_ms`` from the
     last sign of life.
+    A connection that is ``idle_connection_ms`` without a request is given up.
     """
 
     connect_ms: int = 5_000
     first_event_ms: int = 120_000
     idle_ms: int = 60_000
     answer_ms: int = 600_000
+    idle_connection_ms: int = 4_000
 
 
 class Reply(Protocol):
@@ -121,7 +121,7 @@ class HttpTransport:
         longest_silence_ms = min(max(timeouts.first_event_ms, timeouts.idle_ms), timeouts.answer_ms)
         builder = ClientBuilder() if keep_alive else ClientBuilder().pool_max_idle_per_host(0)
         self._client: Client = (
-            builder.pool_idle_timeout(timedelta(milliseconds=IDLE_CONNECTION_MS))
+            builder.pool_idle_timeout(timedelta(milliseconds=timeouts.idle_connection_ms))
             .connect_timeout(timedelta(milliseconds=timeouts.connect_ms))
             .pool_timeout(timedelta(milliseconds=timeouts.connect_ms))
             .read_timeout(timedelta(milliseconds=longest_silence_ms))

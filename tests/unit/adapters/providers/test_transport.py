@@ -72,6 +72,16 @@ async def test_without_keep_alive_no_connection_is_used_twice(transports):
         assert server.connections == 3
 
 
+async def test_a_connection_that_is_idle_is_given_up(transports):
+    async with (
+        HttpUpstream(json_body({})) as server,
+        transports(Timeouts(idle_connection_ms=50)) as http,
+    ):
+        assert await read_all(http, server) == b"{}"
+        done, waiting = await asyncio.wait(server.tasks, timeout=5)  # the connection's end
+        assert (len(done), len(waiting)) == (1, 0)
+
+
 async def test_a_request_whose_connection_was_closed_unanswered_is_sent_once_more(transports):
     """What llama.cpp does to a connection that is used again after a stream."""
     closed = Reply(CUT, raw=True)
@@ -182,8 +192,9 @@ async def cancel_many_times() -> None:
         await asyncio.wait({reading}, timeout=0.5)
         if not reading.done():
             forgotten += 1
+        while not reading.done():
             reading.cancel()
-            await asyncio.wait({reading})
+            await asyncio.wait({reading}, timeout=0.05)
     await http.close()
     server.close()
     await asyncio.gather(*answering)
