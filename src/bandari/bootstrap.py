@@ -26,7 +26,8 @@ from bandari.adapters.engine.status import Ready
 from bandari.adapters.engine.supervisor import EngineSupervisor
 from bandari.adapters.metrics import PrometheusMetrics
 from bandari.adapters.providers.chat_completions import Address, ChatCompletionsUpstream
-from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES
+from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES, TOKENIZER
+from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.adapters.providers.transport import HttpTransport, Timeouts
 from bandari.adapters.storage import Store, open_store
 from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Settings
@@ -35,6 +36,7 @@ from bandari.domain.pricing import token_card
 from bandari.service import upkeep
 from bandari.service.access import Access
 from bandari.service.books import Books
+from bandari.service.estimates import Estimates
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.inference import Inference
 from bandari.service.inference import Settings as InferenceSettings
@@ -161,6 +163,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             upstreams=_upstreams(settings, engine, stack),
             clock=clock,
             metrics=metrics,
+            estimates=Estimates(await store.ledger.experience()),
             epoch=epoch,
             random_bytes=secrets.token_bytes,
             settings=InferenceSettings(
@@ -253,6 +256,7 @@ def _upstreams(
                 streams=provider.streams,
             ),
             max_choices=provider.max_choices,
+            tokenizer=TOKENIZERS.get(provider.tokenizer),
         )
     if engine is not None:
         transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
@@ -263,7 +267,7 @@ def _upstreams(
             lambda: Address(engine.base_url, _headers({}, engine.api_key)),
             LLAMA_CPP,
             max_choices=MAX_CHOICES,
-            counts_input=True,
+            tokenizer=TOKENIZER,
         )
     return upstreams
 

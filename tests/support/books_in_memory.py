@@ -1,6 +1,7 @@
 """The port ``Ledger`` in memory, by its contract, and able to fail or to wait when told to.
 
-``failing["post"] = [fault, ...]`` raises those, one a call, before anything has happened;
+``failing["post"] = [fault, ...]`` raises those, one a call, before anything has happened, and
+``losing["place"] = [fault, ...]`` after it has: the answer is lost;
 ``held_up("post")`` gives a ``Gate`` that every further call of that method passes before it does
 anything. ``log`` has every write that took effect, in order.
 """
@@ -8,11 +9,12 @@ anything. ``log`` has every write that took effect, in order.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 from tests.support.gates import Gate
 
+from bandari.domain.estimate import Experience
 from bandari.domain.ledger import (
     Charge,
     Hold,
@@ -34,6 +36,7 @@ class BooksInMemory:
         self.voided: list[str] = []
         self.log: list[tuple[str, str, int]] = []
         self.failing: dict[str, list[BaseException]] = defaultdict(list)
+        self.losing: dict[str, list[BaseException]] = defaultdict(list)
         self.before_place: Callable[[Hold], None] | None = None
         self._gates: dict[str, Gate] = {}
         self._epochs: dict[int, bool] = {}
@@ -93,7 +96,10 @@ class BooksInMemory:
         assert hold.id not in self.holds, "a hold's id is used once"
         self.holds[hold.id] = hold
         self.log.append(("place", hold.id, hold.amount))
-        return Placement(True, self._reserve(hold, hold.amount))
+        wallet = self._reserve(hold, hold.amount)
+        if self.losing["place"]:
+            raise self.losing["place"].pop(0)
+        return Placement(True, wallet)
 
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
         await self._before("extend")
@@ -114,8 +120,8 @@ class BooksInMemory:
         for count in counts:
             hold = self.holds.get(count.hold_id)
             if hold is not None:
-                self.holds[count.hold_id] = replace(hold, counted=count.usage)
-                self.log.append(("count", count.hold_id, count.usage.output_tokens))
+                self.holds[count.hold_id] = replace(hold, counted=count.count)
+                self.log.append(("count", count.hold_id, count.count.usage.output_tokens))
 
     async def post(self, charge: Charge) -> Receipt:
         await self._before("post")
@@ -136,8 +142,9 @@ class BooksInMemory:
             overrun=charge.amount - taken,
             balance_after=wallet.balance,
             rate_card_version=1 if card is None else card.version,
-            usage=charge.usage,
-            rule=charge.rule,
+            usage=charge.count.usage,
+            rule=charge.count.rule,
+            basis=charge.count.basis,
             ending=charge.ending,
             created_ms=hold.created_ms,
             ended_ms=charge.ended_ms,
@@ -154,6 +161,9 @@ class BooksInMemory:
         hold = self._end(hold_id)
         self.voided.append(hold_id)
         self.log.append(("void", hold_id, hold.amount))
+
+    async def experience(self) -> Mapping[str, Experience]:
+        return {}
 
     async def receipt(self, receipt_id: str, account_id: int | None = None) -> Receipt | None:
         return self.receipts.get(receipt_id)

@@ -72,6 +72,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _completes_usage_of_no_output(self, _: Any) -> None:
         self._finish(_usage(0))
 
+    def _completes_usage_of_ten_times_the_text(self, _: Any) -> None:
+        self._finish(_usage(10 * TOKENS))
+
+    def _completes_usage_of_less_than_the_text(self, _: Any) -> None:
+        self._finish(_usage(3))
+
     def _resets_the_connection(self, _: Any) -> None:
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

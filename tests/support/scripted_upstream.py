@@ -51,7 +51,9 @@ class Call:
 
 
 class ScriptedUpstream:
-    """``input_tokens`` is what ``count_input`` answers: a number, None, or an exception."""
+    """``input_tokens`` and ``text_tokens`` are what ``count_input`` and ``count_text`` answer: a
+    number, None, or an exception.
+    """
 
     def __init__(
         self,
@@ -59,17 +61,22 @@ class ScriptedUpstream:
         name: str = "acme",
         max_choices: int = 128,
         input_tokens: int | BaseException | None = None,
+        text_tokens: int | BaseException | None = None,
+        counts_text: bool = False,
         ignored: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.max_choices = max_choices
+        self.counts_text = counts_text
+        self.texts: list[str] = []
         self.calls: list[Call] = []
         self.counted: list[ChatRequest] = []
         self.open_calls = 0
         self.most_open_calls = 0
         self.counting: Gate | None = None
         self._scripts = list(scripts) or [Script(*answer("Hello"))]
-        self._input_tokens = input_tokens
+        self.input_tokens = input_tokens
+        self._text_tokens = text_tokens
         self._ignored = ignored
 
     def ignored(self, request: ChatRequest) -> tuple[str, ...]:
@@ -97,9 +104,15 @@ class ScriptedUpstream:
         self.counted.append(request)
         if self.counting is not None:
             await self.counting.passing()
-        if isinstance(self._input_tokens, BaseException):
-            raise self._input_tokens
-        return self._input_tokens
+        if isinstance(self.input_tokens, BaseException):
+            raise self.input_tokens
+        return self.input_tokens
+
+    async def count_text(self, text: str, model: str) -> int | None:
+        self.texts.append(text)
+        if isinstance(self._text_tokens, BaseException):
+            raise self._text_tokens
+        return self._text_tokens
 
     async def _answer(self, script: Script, call: Call) -> AsyncIterator[Sequence[Event]]:
         async for batch in _played(script.steps):

@@ -17,6 +17,7 @@ from bandari.domain.keys import Principal
 from bandari.domain.ledger import Receipt
 from bandari.domain.outcome import Deny
 from bandari.service.books import Books
+from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation
 from bandari.service.inference import Inference, Settings
 from bandari.service.models import Models
@@ -40,6 +41,7 @@ class SmallHouse:
         self.books = BooksInMemory(TOKENS, FREE_OUTPUT, PER_REQUEST, SHILLINGS)
         if balance:
             self.books.credit(1, "TOKEN", balance)
+        self.estimates = Estimates()
         self.upstreams = upstreams
         self.models = Models([model or a_model()])
         self._drawn = 0
@@ -49,6 +51,7 @@ class SmallHouse:
             upstreams=upstreams,
             clock=self.clock,
             metrics=self.metrics,
+            estimates=self.estimates,
             epoch=1,
             random_bytes=self._random_bytes,
             settings=settings or Settings(),

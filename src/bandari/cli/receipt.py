@@ -6,6 +6,8 @@ from bandari.cli import COMMANDS
 from bandari.cli.books import administration
 from bandari.cli.common import DEFAULTS, Common, command_group
 from bandari.cli.printing import date_of, say, say_json
+from bandari.domain.estimate import IMAGE_TOKENS, Basis
+from bandari.domain.usage import CountRule
 
 app = command_group("receipt", COMMANDS["receipt"])
 
@@ -34,6 +36,8 @@ async def show(receipt_id: str, /, *, common: Common = DEFAULTS) -> None:
         ("input", f"{usage.input_tokens} tokens, {usage.cached_tokens} of them cached"),
         ("output", f"{usage.output_tokens} tokens, {usage.reasoning_tokens} of them reasoning"),
         ("counted by", receipt.rule.value),
+        ("text seen", _seen(receipt.basis)),
+        ("estimate", _estimate(receipt.basis) if receipt.rule is CountRule.ESTIMATED else None),
         ("reasoning effort", receipt.reasoning_effort),
         ("charged", f"{receipt.amount} {receipt.asset} (rate card {receipt.rate_card_version})"),
         ("overrun", f"{receipt.overrun} {receipt.asset}" if receipt.overrun else None),
@@ -47,3 +51,22 @@ async def show(receipt_id: str, /, *, common: Common = DEFAULTS) -> None:
     ):
         if value is not None:
             say(f"{name:17} {value}")
+
+
+def _seen(basis: Basis | None) -> str | None:
+    if basis is None:
+        return None
+    images = f" and {basis.images} images" if basis.images else ""
+    return f"{basis.input_bytes} bytes of prompt{images}, {basis.output_bytes} of answer"
+
+
+def _estimate(basis: Basis | None) -> str | None:
+    """What to multiply the bytes with, each product rounded up."""
+    if basis is None:
+        return None
+    ratios = basis.ratios
+    images = f", {IMAGE_TOKENS} an image" if basis.images else ""
+    return (
+        f"{ratios.input / 1e6:.6f} tokens a byte of prompt{images}, "
+        f"{ratios.output / 1e6:.6f} a byte of answer, each rounded up"
+    )

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from bandari.domain.estimate import Basis
 from bandari.domain.usage import CountRule, Usage
 
 MAX_AMOUNT = 2**53 - 1
@@ -87,6 +88,18 @@ class Wallet(Struct, frozen=True):
         return self.balance - self.held
 
 
+class Count(Struct, frozen=True):
+    """The tokens of one answer, how they were counted, and what an estimate has to go by.
+
+    ``basis`` is kept whatever the rule is: an estimate can be done again from it, and a report is
+    what later estimates learn from. None in books that were written before it was kept.
+    """
+
+    usage: Usage
+    rule: CountRule
+    basis: Basis | None = None
+
+
 class Hold(Struct, frozen=True):
     """A durable promise of ``amount`` from the account's wallet in ``asset`` to one answer.
 
@@ -106,7 +119,7 @@ class Hold(Struct, frozen=True):
     rate_card_id: int
     created_ms: int
     end_user: str | None = None
-    counted: Usage | None = None
+    counted: Count | None = None
 
 
 class Charge(Struct, frozen=True):
@@ -114,8 +127,7 @@ class Charge(Struct, frozen=True):
 
     hold_id: str
     amount: int
-    usage: Usage
-    rule: CountRule
+    count: Count
     ending: Ending
     target: str
     ended_ms: int
@@ -142,6 +154,7 @@ class Receipt(Struct, frozen=True):
     rate_card_version: int
     usage: Usage
     rule: CountRule
+    basis: Basis | None
     ending: Ending
     created_ms: int
     ended_ms: int
@@ -154,7 +167,7 @@ class RunningCount(Struct, frozen=True):
     """How far an answer has come; made durable in groups while it runs."""
 
     hold_id: str
-    usage: Usage
+    count: Count
 
 
 class Difference(Struct, frozen=True):

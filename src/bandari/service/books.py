@@ -8,7 +8,9 @@ rolls as the answer goes, so that a large context window locks up no small walle
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
@@ -16,11 +18,10 @@ from bandari.domain.catalogue import Model
 from bandari.domain.chat import ChatRequest
 from bandari.domain.faults import ContextLengthExceeded
 from bandari.domain.keys import Principal
-from bandari.domain.ledger import Charge, Ending, Hold, Receipt
+from bandari.domain.ledger import Charge, Count, Ending, Hold, Receipt
 from bandari.domain.outcome import Deny, Reason
 from bandari.domain.pricing import RateCard, ceiling_for, charge_for, output_tokens_within
-from bandari.domain.usage import CountRule, Usage
-from bandari.service.ports import Ledger
+from bandari.service.ports import HoldAlreadyEnded, Ledger
 
 ROLL_TOKENS = 1024
 """Output tokens per choice that a hold reaches ahead."""
@@ -28,7 +29,7 @@ ROLL_TOKENS = 1024
 TEMPLATE_TOKENS = 64
 """What a chat template may add to a prompt beyond the bytes of its JSON."""
 
-IMAGE_TOKENS = 4096
+IMAGE_BOUND_TOKENS = 4096
 """The bound of one image's tokens; what an image costs beyond it goes to overruns."""
 
 MAX_PLACE_ATTEMPTS = 4
@@ -89,6 +90,11 @@ class Reservation:
         self._input = tokens
 
     @property
+    def limit(self) -> int | None:
+        """The most output tokens, over all choices, that the answer was asked to have."""
+        return None if self.max_tokens is None else self.max_tokens * self.choices
+
+    @property
     def covered_output(self) -> int | None:
         """Output tokens, over all choices, that the hold covers; None where output is free."""
         return output_tokens_within(self.card, self._input, self._held)
@@ -104,7 +110,7 @@ class Reservation:
         roll = ROLL_TOKENS * self.choices
         if covered is None or output_tokens + roll // 2 < covered:
             return True
-        if self.max_tokens is not None and covered >= self.max_tokens * self.choices:
+        if self.limit is not None and covered >= self.limit:
             return True
         if self._extension is None:
             if self._is_denied and output_tokens < covered:
@@ -121,8 +127,7 @@ class Reservation:
 
     async def post(
         self,
-        usage: Usage,
-        rule: CountRule,
+        count: Count,
         ending: Ending,
         *,
         target: str,
@@ -130,14 +135,13 @@ class Reservation:
         finish_reason: str | None,
         reasoning_effort: str | None,
     ) -> Receipt:
-        """Charge exactly ``usage`` and end the hold. Durable when this returns."""
+        """Charge exactly what was counted and end the hold. Durable when this returns."""
         await self._settle_extension()
         return await self._ledger.post(
             Charge(
                 hold_id=self.hold_id,
-                amount=charge_for(self.card, usage),
-                usage=usage,
-                rule=rule,
+                amount=charge_for(self.card, count.usage),
+                count=count,
                 ending=ending,
                 target=target,
                 ended_ms=ended_ms,
@@ -158,8 +162,8 @@ class Reservation:
         """
         next_token = output_tokens + 1
         furthest = output_tokens + ROLL_TOKENS * self.choices
-        if self.max_tokens is not None:
-            furthest = max(next_token, min(furthest, self.max_tokens * self.choices))
+        if self.limit is not None:
+            furthest = max(next_token, min(furthest, self.limit))
         least = ceiling_for(self.card, self._input, next_token) - self._held
         want = ceiling_for(self.card, self._input, furthest) - self._held
         return await self._ledger.extend(self.hold_id, max(want, 1), max(least, 1))
@@ -187,7 +191,7 @@ class _Prompt:
     __slots__ = ("_count", "_counted", "exact", "tokens")
 
     def __init__(self, request: ChatRequest, model: Model, count: CountInput) -> None:
-        bound = request.input_bytes + TEMPLATE_TOKENS + request.images * IMAGE_TOKENS
+        bound = request.input_bytes + TEMPLATE_TOKENS + request.images * IMAGE_BOUND_TOKENS
         self.tokens = min(bound, model.context_window)
         self.exact: int | None = None
         self._count = count
@@ -202,10 +206,22 @@ class _Prompt:
 
 
 class Books:
-    """Places holds. Everything that it refuses costs nothing."""
+    """Places holds. Everything that it refuses costs nothing.
+
+    A hold that was asked for and belongs to no answer (its caller was told of a failure, or left)
+    is kept in mind until it is known to have ended: ``end_strays``.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._strays: deque[str] = deque()
+
+    async def end_strays(self) -> None:
+        """Void the holds that belong to no answer. Raises like the ledger."""
+        while self._strays:
+            with suppress(HoldAlreadyEnded):  # it had never been placed, or was voided after all
+                await self._ledger.void(self._strays[0])
+            self._strays.popleft()
 
     async def hold(self, wanted: HoldRequest, count_input: CountInput) -> Reservation | Deny:
         """Set aside what the answer may cost at first, or say why not.
@@ -226,19 +242,20 @@ class Books:
         free = 0
         for _ in range(MAX_PLACE_ATTEMPTS):
             hold = _hold(wanted, card, ceiling_for(card, prompt.tokens, ahead * choices))
-            placement = await self._ledger.place(hold)
-            if placement.wallet is None:
-                return _no_wallet(model, principal)
-            free = placement.wallet.free + (hold.amount if placement.placed else 0)
-            reach = _reach(card, prompt.tokens, free, choices, whole)
-            if reach < whole:
-                await prompt.make_exact()
+            with self._kept_in_mind(hold.id):
+                placement = await self._ledger.place(hold)
+                if placement.wallet is None:
+                    return _no_wallet(model, principal)
+                free = placement.wallet.free + (hold.amount if placement.placed else 0)
                 reach = _reach(card, prompt.tokens, free, choices, whole)
-            useless = reach < 1 or (reach < whole and _needs_whole(request, reach))
-            if useless:
-                if placement.placed:
-                    await self._ledger.void(hold.id)
-                break
+                if reach < whole:
+                    await prompt.make_exact()
+                    reach = _reach(card, prompt.tokens, free, choices, whole)
+                useless = reach < 1 or (reach < whole and _needs_whole(request, reach))
+                if useless:
+                    if placement.placed:
+                        await self._ledger.void(hold.id)
+                    break
             if placement.placed:
                 reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices)
                 reservation.exact_input = prompt.exact
@@ -253,6 +270,15 @@ class Books:
             f"prompt with the shortest useful answer may cost {max(needed, free + 1)}. "
             "Top up and try again.",
         )
+
+    @contextmanager
+    def _kept_in_mind(self, hold_id: str) -> Iterator[None]:
+        """Whatever goes wrong within, the hold may stand, and nobody else knows of it."""
+        try:
+            yield
+        except BaseException:
+            self._strays.append(hold_id)
+            raise
 
 
 def _reach(card: RateCard, input_tokens: int, amount: int, choices: int, whole: int) -> int:

@@ -17,14 +17,24 @@ from bandari.domain.catalogue import Model, Target
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import ChoiceFinished, Event, FinishReason
 from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
-from bandari.domain.ledger import Ending, RunningCount
+from bandari.domain.ledger import Count, Ending, RunningCount
 from bandari.domain.problem import Problem
-from bandari.domain.usage import Usage
 from bandari.service import fan_out
 from bandari.service.books import Reservation
+from bandari.service.estimates import Estimates
 from bandari.service.metering import Meter
 from bandari.service.ports import Clock, FrameEncoder, HoldAlreadyEnded, Metrics, Upstream
 from bandari.service.recording import Recording, RecordingFull
+
+EXCESS_TOKENS = 16
+"""How far beyond its limit each choice may go (a token that ends it, a batch of several)."""
+
+UNCOUNTED_EXCESS_FACTOR = 4
+UNCOUNTED_EXCESS_TOKENS = 1_024
+"""How much more than its limit an answer may seem to have where only its deltas are seen."""
+
+_COUNTED_LATE = (Ending.COMPLETED, Ending.OUT_OF_BALANCE, Ending.CLIENT_LEFT)
+"""Endings that leave the time to ask a tokenizer, and an upstream that is likely to answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +45,7 @@ class Surroundings(Struct, frozen=True):
     upstreams: Mapping[str, Upstream]
     clock: Clock
     metrics: Metrics
+    estimates: Estimates
 
 
 class Generation:
@@ -48,10 +59,10 @@ class Generation:
     __slots__ = (
         "_around",
         "_cancellable",
+        "_cut",
         "_durable_count",
         "_encoder",
         "_finish_reason",
-        "_last_frames",
         "_meter",
         "_reservation",
         "_stop_ending",
@@ -85,12 +96,12 @@ class Generation:
         self._reservation = reservation
         self._encoder = encoder
         self._around = around
-        self._meter = Meter(request.input_bytes)
+        self._meter = Meter(request.input_bytes, request.images)
         if reservation.exact_input is not None:
             self._meter.know_input(reservation.exact_input)
-        self._durable_count: Usage | None = None
+        self._durable_count: Count | None = None
         self._finish_reason: FinishReason | None = None
-        self._last_frames: Sequence[bytes] = ()
+        self._cut: FinishReason | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancellable = False
         self._stop_ending: Ending | None = None
@@ -132,12 +143,14 @@ class Generation:
         count = self._meter.running()
         return None if count == self._durable_count else RunningCount(self.receipt_id, count)
 
-    def count_is_durable(self, count: Usage) -> None:
+    def count_is_durable(self, count: Count) -> None:
         """What ``progress`` told has been written."""
         self._durable_count = count
 
     async def _run(self, targets: Sequence[Target]) -> None:
         ending, fault = await self._outcome(targets)
+        if ending in _COUNTED_LATE:
+            await self._count_text()
         await self._settle(ending, fault)
 
     async def _outcome(self, targets: Sequence[Target]) -> tuple[Ending, Fault | None]:
@@ -146,9 +159,7 @@ class Generation:
             return self._ending_of_stop(), Interrupted()
         self._cancellable = True
         try:
-            ending = await self._generate(targets)
-            self._last_frames = self._spelled_end(ending)
-            return ending, None
+            return await self._generate(targets), None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
@@ -195,8 +206,8 @@ class Generation:
         async with fan_out.generate(upstream, self.request, target.model) as batches:
             async for events in batches:
                 if self.target is None:
-                    self.target = target
                     self.ignored = ignored
+                    self._answered_by(target)
                     seconds = (clock.monotonic_ns() - began_ns) / 1e9
                     self._around.metrics.first_token(self.model.label, seconds)
                 self._meter.observe(events)
@@ -207,9 +218,19 @@ class Generation:
                 if finished is not None:
                     self._finish_reason = finished
                 elif not await self._may_go_on():
-                    self._finish_reason = FinishReason.LENGTH
+                    self._cut = self._finish_reason = FinishReason.LENGTH
                     return Ending.OUT_OF_BALANCE
+                elif self._runs_away():
+                    self._cut = self._finish_reason = FinishReason.LENGTH
+                    return Ending.COMPLETED
         return Ending.COMPLETED
+
+    def _answered_by(self, target: Target) -> None:
+        """From the first event on it is this target's answer, and its tokenizer's tokens."""
+        self.target = target
+        self._meter.ratios = self._around.estimates.ratios(str(target))
+        if self._around.upstreams[target.provider].counts_text:
+            self._meter.keep_text()
 
     async def _may_go_on(self) -> bool:
         known = self._meter.input_tokens
@@ -217,9 +238,54 @@ class Generation:
             self._reservation.know_input(known)
         return await self._reservation.covers(self._meter.output_tokens)
 
+    def _runs_away(self) -> bool:
+        """Whether the upstream goes on beyond the limit that it was given.
+
+        Where the tokens are not counted, what looks like too many may be many short ones.
+        """
+        limit = self._reservation.limit
+        if limit is None:
+            return False
+        if not self._meter.is_counting:
+            limit = limit * UNCOUNTED_EXCESS_FACTOR + UNCOUNTED_EXCESS_TOKENS
+        return self._meter.output_tokens > limit + self._reservation.choices * EXCESS_TOKENS
+
+    async def _count_text(self) -> None:
+        """Have the text counted whose tokens nobody told, where the target can count it."""
+        text = self._meter.uncounted_text
+        if not text or self.target is None:
+            return
+        upstream, model = self._around.upstreams[self.target.provider], self.target.model
+        prompt = self._meter.input_tokens
+        try:
+            if prompt is None:
+                prompt, output = await asyncio.gather(
+                    upstream.count_input(self.request, model), upstream.count_text(text, model)
+                )
+            else:
+                output = await upstream.count_text(text, model)
+        except Exception:  # noqa: BLE001 - a defect of ours: it is estimated then
+            _log.exception("counting failed", extra={"receipt": self.receipt_id})
+            return
+        if prompt is not None:
+            self._meter.know_input(prompt)
+        if output is not None:
+            self._meter.know_output(output)
+
     async def _settle(self, ending: Ending, fault: Fault | None) -> None:
-        """End the hold, then the recording: nothing is acknowledged before it is paid."""
-        usage, _ = self._meter.result(completed=ending is Ending.COMPLETED)
+        """End the hold, then the recording: nothing is acknowledged before it is paid.
+
+        The last frames are spelled before anything is charged for them: a defect there costs
+        nobody.
+        """
+        count = self._count(ending)
+        last_frames: Sequence[bytes] = ()
+        try:
+            if fault is None:
+                last_frames = self._encoder.close(count.usage, self._cut)
+        except Exception:  # noqa: BLE001 - a defect of ours must still end the hold, and be seen
+            _log.exception("an answer could not be spelled", extra={"receipt": self.receipt_id})
+            ending, fault = Ending.SERVER_STOPPED, OwnFault()
         try:
             await self._end_hold(ending, is_free=fault is not None and self._is_free(ending))
         except OwnFault as error:
@@ -227,9 +293,9 @@ class Generation:
         except Exception:  # noqa: BLE001 - the hold stays, to be settled late
             _log.exception("settling failed", extra={"receipt": self.receipt_id})
             fault = OwnFault()
-        self._around.metrics.generation_ended(self.model.label, ending, usage)
+        self._around.metrics.generation_ended(self.model.label, ending, count.usage)
         if fault is None:
-            self.recording.finish(self._last_frames)
+            self.recording.finish(last_frames)
         else:
             what = problem.of_fault(fault)
             self.recording.fail(what, self._spelled_problem(what))
@@ -249,26 +315,25 @@ class Generation:
         if is_free:
             await self._reservation.void()
         else:
-            usage, rule = self._meter.result(completed=ending is Ending.COMPLETED)
+            count = self._count(ending)
+            target = str(self.target)
             receipt = await self._reservation.post(
-                usage,
-                rule,
+                count,
                 ending,
-                target=str(self.target),
+                target=target,
                 ended_ms=self._around.clock.now_ms(),
                 finish_reason=self._finish_reason,
                 reasoning_effort=self.request.reasoning_effort,
             )
             if receipt.overrun:
                 self._around.metrics.overrun(receipt.asset, receipt.overrun)
+            if ending is Ending.COMPLETED:
+                self._around.estimates.learn(target, count)
         self.is_free = is_free
         self.is_settled = True
 
-    def _spelled_end(self, ending: Ending) -> Sequence[bytes]:
-        """The last frames, before anything is charged for them: a defect here costs nobody."""
-        usage, _ = self._meter.result(completed=ending is Ending.COMPLETED)
-        cut = FinishReason.LENGTH if ending is Ending.OUT_OF_BALANCE else None
-        return self._encoder.close(usage, cut)
+    def _count(self, ending: Ending) -> Count:
+        return self._meter.result(completed=ending is Ending.COMPLETED and self._cut is None)
 
     def _spelled_problem(self, what: Problem) -> Sequence[bytes]:
         try:

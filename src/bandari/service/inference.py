@@ -20,6 +20,7 @@ from bandari.domain.keys import Principal
 from bandari.domain.ledger import Ending, RunningCount
 from bandari.domain.outcome import Deny
 from bandari.service.books import Books, HoldRequest
+from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation, Surroundings
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.models import Models, with_defaults
@@ -59,13 +60,14 @@ class Inference:
         upstreams: Mapping[str, Upstream],
         clock: Clock,
         metrics: Metrics,
+        estimates: Estimates,
         epoch: int,
         random_bytes: Callable[[int], bytes],
         settings: Settings,
     ) -> None:
         self._models = models
         self._books = books
-        self._around = Surroundings(upstreams, clock, metrics)
+        self._around = Surroundings(upstreams, clock, metrics, estimates)
         self._epoch = epoch
         self._random_bytes = random_bytes
         self._settings = settings
@@ -151,7 +153,8 @@ class Inference:
             self._unsettled.append(generation)
 
     async def settle_late(self) -> None:
-        """End the holds that could not be ended when their answers did. Raises like the ledger."""
+        """End the holds that could not be ended when they should have. Raises like the ledger."""
+        await self._books.end_strays()
         while self._unsettled:
             await self._unsettled[0].settle_late()
             self._unsettled.popleft()
@@ -168,7 +171,7 @@ class Inference:
         if moved:
             await write([count for _, count in moved])
             for generation, count in moved:
-                generation.count_is_durable(count.usage)
+                generation.count_is_durable(count.count)
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what runs, and after ``timeout_s`` end it by the rule."""

@@ -1,13 +1,14 @@
 """How many tokens an answer has: folded from events, by the best rule that is available.
 
-In order of preference: what the upstream reported at its end, exact running counts, and an estimate
-from bytes. Knows no prices.
+In order of preference: what the upstream reported at its end, exact counts (running ones, or of the
+model's tokenizer), and an estimate from bytes. Knows no prices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bandari.domain.estimate import Basis, Ratios
 from bandari.domain.events import (
     Counted,
     Event,
@@ -17,42 +18,67 @@ from bandari.domain.events import (
     ToolCallDelta,
     UsageReported,
 )
+from bandari.domain.ledger import Count
 from bandari.domain.usage import CountRule, Usage
-
-BYTES_PER_TOKEN = 4
-"""What a token is taken to be where nothing is known about the model's tokenizer."""
 
 
 class Meter:
-    """Follows one answer's events. ``input_bytes`` bounds the prompt until its count is known."""
+    """Follows one answer's events. ``input_bytes`` and ``images`` are the prompt's size."""
 
-    __slots__ = ("_bytes", "_counted", "_deltas", "_input_bytes", "_known_input", "_reported")
+    __slots__ = (
+        "_bytes",
+        "_counted",
+        "_deltas",
+        "_images",
+        "_input_bytes",
+        "_known_input",
+        "_known_output",
+        "_pieces",
+        "_reported",
+        "ratios",
+    )
 
-    def __init__(self, input_bytes: int) -> None:
+    def __init__(self, input_bytes: int, images: int = 0) -> None:
+        self.ratios = Ratios()
         self._input_bytes = input_bytes
+        self._images = images
         self._known_input: int | None = None
+        self._known_output: int | None = None
         self._counted: dict[int, Counted] = {}
         self._reported: Usage | None = None
         self._bytes = 0
         self._deltas = 0
+        self._pieces: list[str] | None = None
 
     def know_input(self, tokens: int) -> None:
-        """The prompt was counted exactly before the answer began."""
+        """The prompt was counted exactly."""
         self._known_input = tokens
+
+    def know_output(self, tokens: int) -> None:
+        """The answer's text was counted exactly, after its end."""
+        self._known_output = tokens
+
+    def keep_text(self) -> None:
+        """Keep the text from here on for a tokenizer, unless it turns out to be counted."""
+        self._pieces = []
 
     def observe(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
-                self._bytes += len(event.text.encode("utf-8", "replace"))
-                self._deltas += 1
+                self._see(event.text)
             elif isinstance(event, Counted):
                 self._counted[event.choice] = event
+                self._pieces = None
             elif isinstance(event, ToolCallDelta):
-                self._bytes += len(event.arguments.encode("utf-8", "replace"))
-                self._bytes += len((event.name or "").encode("utf-8", "replace"))
-                self._deltas += 1
+                self._see((event.name or "") + event.arguments)
             elif isinstance(event, UsageReported) and self._is_credible(event.usage):
                 self._reported = event.usage
+
+    def _see(self, text: str) -> None:
+        self._bytes += len(text.encode("utf-8", "replace"))
+        self._deltas += 1
+        if self._pieces is not None:
+            self._pieces.append(text)
 
     def _is_credible(self, usage: Usage) -> bool:
         """No output is no report where output was seen: it would make an answer free."""
@@ -64,11 +90,23 @@ class Meter:
         return self._bytes
 
     @property
+    def uncounted_text(self) -> str | None:
+        """The answer's text, if it was kept and nobody has told how many tokens it has."""
+        if self._pieces is None or self._reported is not None:
+            return None
+        return "".join(self._pieces)
+
+    @property
     def has_output(self) -> bool:
         """Whether a token was generated, as far as can be seen."""
         if self._deltas:
             return True
         return any(count.output_tokens for count in self._counted.values())
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether the upstream tells the tokens while it generates them."""
+        return bool(self._counted)
 
     @property
     def input_tokens(self) -> int | None:
@@ -81,31 +119,41 @@ class Meter:
 
     @property
     def output_tokens(self) -> int:
-        """Output so far, over all choices; never less than was seen."""
+        """Output so far, over all choices; where it is estimated, at least one token a delta.
+
+        That is how far money must reach. What is charged never counts deltas: not every provider
+        sends a token at a time.
+        """
         if self._counted:
             return sum(count.output_tokens for count in self._counted.values())
         if self._reported is not None:
             return self._reported.output_tokens
-        return max(self._deltas, -(-self._bytes // BYTES_PER_TOKEN))
+        return max(self._deltas, self.basis.output_tokens)
 
-    def running(self) -> Usage:
+    @property
+    def basis(self) -> Basis:
+        return Basis(self._input_bytes, self._images, self._bytes, self.ratios)
+
+    def running(self) -> Count:
         """The count so far, for the case that this process dies before the answer ends."""
-        return self.result(completed=False)[0]
+        return self.result(completed=False)
 
-    def result(self, *, completed: bool) -> tuple[Usage, CountRule]:
+    def result(self, *, completed: bool) -> Count:
         """The usage and the rule it was counted by."""
-        if self._reported is not None:
+        basis = self.basis
+        if self._reported is not None and (completed or not self._counted):
             rule = CountRule.REPORTED if completed else CountRule.COUNTED
-            if completed or not self._counted:
-                return self._reported, rule
+            return Count(self._reported, rule, basis)
         if self._counted:
-            return self._from_counts(), CountRule.COUNTED
-        return (
+            return Count(self._from_counts(), CountRule.COUNTED, basis)
+        prompt, answer = self._known_input, self._known_output
+        return Count(
             Usage(
-                input_tokens=self._estimated_input(),
-                output_tokens=-(-self._bytes // BYTES_PER_TOKEN),
+                input_tokens=basis.input_tokens if prompt is None else prompt,
+                output_tokens=basis.output_tokens if answer is None else answer,
             ),
-            CountRule.ESTIMATED,
+            CountRule.ESTIMATED if prompt is None or answer is None else CountRule.COUNTED,
+            basis,
         )
 
     def _from_counts(self) -> Usage:
@@ -116,8 +164,3 @@ class Meter:
             output_tokens=sum(count.output_tokens for count in counts),
             cached_tokens=min(prompt, max(count.cached_tokens for count in counts)),
         )
-
-    def _estimated_input(self) -> int:
-        if self._known_input is not None:
-            return self._known_input
-        return -(-self._input_bytes // BYTES_PER_TOKEN)

@@ -7,13 +7,14 @@ refusals only as values.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from msgspec import Struct
 
 from bandari.domain.chat import ChatRequest
+from bandari.domain.estimate import Experience
 from bandari.domain.events import Event, FinishReason
 from bandari.domain.keys import ApiKey
 from bandari.domain.ledger import (
@@ -92,6 +93,10 @@ class Ledger(Protocol):
 
     async def void(self, hold_id: str) -> None:
         """End a hold without a charge. Raises ``HoldAlreadyEnded`` when it had ended before."""
+        ...
+
+    async def experience(self) -> Mapping[str, Experience]:
+        """What the latest receipts show of the targets' tokenizers, by target."""
         ...
 
     async def receipt(self, receipt_id: str, account_id: int | None = None) -> Receipt | None:
@@ -177,6 +182,9 @@ class Upstream(Protocol):
     max_choices: int
     """How many choices (``n``) one call may ask for; more are fanned out."""
 
+    counts_text: bool
+    """Whether ``count_text`` may be worth asking, and an answer's text worth keeping for it."""
+
     def ignored(self, request: ChatRequest) -> tuple[str, ...]:
         """Names of the client's fields that this provider is not given, sorted."""
         ...
@@ -193,7 +201,14 @@ class Upstream(Protocol):
         ...
 
     async def count_input(self, request: ChatRequest, model: str) -> int | None:
-        """The exact number of the prompt's tokens, or None where this provider cannot tell."""
+        """The exact number of the prompt's tokens, or None where this provider cannot tell.
+
+        Never raises for the provider's faults, and has a timeout of its own.
+        """
+        ...
+
+    async def count_text(self, text: str, model: str) -> int | None:
+        """The exact number of a text's tokens, under the same terms."""
         ...
 
 

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Charge, Ending
 from bandari.domain.pricing import charge_for
-from bandari.domain.usage import CountRule
 from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger
 
 COUNT_INTERVAL_S = 0.25
@@ -37,15 +36,14 @@ async def settle_dead_holds(ledger: Ledger, clock: Clock) -> int:
             return settled
         for hold, card in dead:
             try:
-                if hold.counted is None or hold.counted.output_tokens == 0:
+                if hold.counted is None or hold.counted.usage.output_tokens == 0:
                     await ledger.void(hold.id)
                 else:
                     await ledger.post(
                         Charge(
                             hold_id=hold.id,
-                            amount=charge_for(card, hold.counted),
-                            usage=hold.counted,
-                            rule=CountRule.COUNTED,
+                            amount=charge_for(card, hold.counted.usage),
+                            count=hold.counted,
                             ending=Ending.SERVER_DIED,
                             target="",
                             ended_ms=clock.now_ms(),

@@ -6,10 +6,12 @@ import itertools
 from dataclasses import dataclass, field
 
 from bandari.adapters.storage import Store
+from bandari.domain.estimate import Basis, Ratios
 from bandari.domain.keys import ApiKey
 from bandari.domain.ledger import (
     Account,
     Charge,
+    Count,
     Ending,
     Hold,
     Line,
@@ -69,12 +71,18 @@ class Books:
         return wallet.balance, wallet.held
 
 
+def a_count(
+    input_tokens: int, output_tokens: int, rule: CountRule = CountRule.REPORTED, **kinds: int
+) -> Count:
+    basis = Basis(input_bytes=150, images=1, output_bytes=90, ratios=Ratios(240_000, 260_000))
+    return Count(Usage(input_tokens, output_tokens, **kinds), rule, basis)
+
+
 def charge(hold_id: str, amount: int = 60, **fields: object) -> Charge:
     values = {
         "hold_id": hold_id,
         "amount": amount,
-        "usage": Usage(input_tokens=40, output_tokens=20, cached_tokens=8, reasoning_tokens=5),
-        "rule": CountRule.REPORTED,
+        "count": a_count(40, 20, cached_tokens=8, reasoning_tokens=5),
         "ending": Ending.COMPLETED,
         "target": "local:m",
         "ended_ms": 20,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.contract.storage.books import Books, charge, open_books
+from tests.contract.storage.books import Books, a_count, charge, open_books
 
 from bandari.adapters.storage import Store
+from bandari.domain.estimate import Basis, Experience, Ratios, Tally
 from bandari.domain.faults import OwnFault
-from bandari.domain.ledger import MAX_AMOUNT, Ending, Receipt, RunningCount, Wallet
+from bandari.domain.ledger import MAX_AMOUNT, Count, Ending, Receipt, RunningCount, Wallet
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.ports import HoldAlreadyEnded
+
+REPORTED = CountRule.REPORTED
 
 
 async def test_a_hold_sets_its_amount_aside(books: Books) -> None:
@@ -93,6 +96,7 @@ async def test_posting_charges_exactly_and_releases_the_rest(books: Books) -> No
         rate_card_version=1,
         usage=Usage(input_tokens=40, output_tokens=20, cached_tokens=8, reasoning_tokens=5),
         rule=CountRule.REPORTED,
+        basis=Basis(150, 1, 90, Ratios(240_000, 260_000)),
         ending=Ending.COMPLETED,
         created_ms=10,
         ended_ms=20,
@@ -106,7 +110,7 @@ async def test_a_receipt_is_read_as_it_was_posted(books: Books) -> None:
     hold = books.hold(end_user="Ünal")
     await books.store.ledger.place(hold)
     posted = await books.store.ledger.post(
-        charge(hold.id, rule=CountRule.ESTIMATED, ending=Ending.CLIENT_LEFT)
+        charge(hold.id, count=a_count(40, 20, CountRule.ESTIMATED), ending=Ending.CLIENT_LEFT)
     )
 
     ledger = books.store.ledger
@@ -229,27 +233,31 @@ async def test_running_counts_are_kept_for_a_later_server(books: Books) -> None:
     ledger = books.store.ledger
     running, ended, uncounted = [await books.place() for _ in range(3)]
     await ledger.void(ended)
-    usage = Usage(7, 6, 3, 2, 1)
+    first, last = Count(Usage(1, 1), CountRule.COUNTED), a_count(7, 6, CountRule.ESTIMATED)
 
     await ledger.count([])
-    await ledger.count([RunningCount(ended, usage), RunningCount(running, Usage(1, 1))])
-    await ledger.count([RunningCount(running, usage)])
+    await ledger.count([RunningCount(ended, last), RunningCount(running, first)])
+    await ledger.count([RunningCount(running, last)])
 
     await ledger.close_epoch(books.epoch, 50)
     holds = {hold.id: hold for hold, _ in await ledger.dead_holds(10)}
-    assert holds[running] == books.hold(running, counted=usage)
+    assert holds[running] == books.hold(running, counted=last)
     assert holds[uncounted] == books.hold(uncounted)
     assert set(holds) == {running, uncounted}
 
 
 async def test_a_count_beyond_what_a_client_can_read_is_refused(books: Books) -> None:
     hold_id = await books.place()
-    with pytest.raises(ValueError, match="2\\^53 - 1"):
-        await books.store.ledger.count([RunningCount(hold_id, Usage(2**53))])
+    for count in (
+        Count(Usage(2**53), CountRule.COUNTED),
+        Count(Usage(1), CountRule.ESTIMATED, Basis(input_bytes=2**53)),
+    ):
+        with pytest.raises(ValueError, match="2\\^53 - 1"):
+            await books.store.ledger.count([RunningCount(hold_id, count)])
 
 
 async def test_a_hold_may_begin_with_a_count(books: Books) -> None:
-    hold = books.hold(counted=Usage(12))
+    hold = books.hold(counted=Count(Usage(12), CountRule.COUNTED))
     await books.store.ledger.place(hold)
 
     await books.store.ledger.close_epoch(books.epoch, 50)
@@ -275,3 +283,24 @@ async def test_wallets_of_others_are_untouched(books: Books) -> None:
 
     assert await other.amounts() == (500, 0)
     assert isinstance(await other.wallet(), Wallet)
+
+
+async def test_the_latest_receipts_show_what_the_targets_tokenizers_make_of_text(
+    books: Books,
+) -> None:
+    ledger = books.store.ledger
+    for target, count, ending in (
+        ("a:m", Count(Usage(100, 50), REPORTED, Basis(300, 0, 200)), Ending.COMPLETED),
+        ("a:m", Count(Usage(100, 50), REPORTED, Basis(300, 0, 200)), Ending.COMPLETED),
+        ("a:m", Count(Usage(100, 50), CountRule.ESTIMATED, Basis(300, 0, 200)), Ending.COMPLETED),
+        ("a:m", Count(Usage(100, 50), REPORTED, Basis(300, 0, 200)), Ending.UPSTREAM_FAILED),
+        ("b:m", Count(Usage(100, 50), REPORTED, Basis(300, 1, 200)), Ending.COMPLETED),
+        ("c:m", Count(Usage(100, 50), REPORTED), Ending.COMPLETED),
+    ):
+        hold_id = await books.place()
+        await ledger.post(charge(hold_id, count=count, target=target, ending=ending))
+
+    assert await ledger.experience() == {
+        "a:m": Experience(Tally(600, 200), Tally(400, 100)),
+        "b:m": Experience(Tally(), Tally(200, 50)),
+    }

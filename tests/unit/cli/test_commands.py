@@ -39,6 +39,7 @@ RECEIPT = Receipt(
     rate_card_version=1,
     usage=Usage(input_tokens=10, output_tokens=5),
     rule=CountRule.REPORTED,
+    basis=None,
     ending=Ending.COMPLETED,
     created_ms=1_700_000_000_000,
     ended_ms=1_700_000_001_000,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 from tests.support.books_in_memory import BooksInMemory
@@ -17,23 +19,32 @@ from tests.support.samples import (
 
 from bandari.domain.chat import ResponseFormat, Tool, ToolChoice
 from bandari.domain.faults import ContextLengthExceeded, StoreUnavailable
+from bandari.domain.ledger import Count
 from bandari.domain.outcome import Deny, Reason
 from bandari.domain.usage import CountRule, Usage
-from bandari.service.books import IMAGE_TOKENS, MAX_PLACE_ATTEMPTS, ROLL_TOKENS, Books, HoldRequest
+from bandari.service.books import (
+    IMAGE_BOUND_TOKENS,
+    MAX_PLACE_ATTEMPTS,
+    ROLL_TOKENS,
+    Books,
+    HoldRequest,
+)
 
 PROMPT = 100
 """The bound of ``a_request``: its bytes and what a template may add."""
 
 
 class Counter:
-    """Counts the prompt, and how often it was asked to."""
+    """Counts the prompt (or fails to), and how often it was asked to."""
 
-    def __init__(self, tokens: int | None = None) -> None:
+    def __init__(self, tokens: int | BaseException | None = None) -> None:
         self.tokens = tokens
         self.asked = 0
 
     async def __call__(self) -> int | None:
         self.asked += 1
+        if isinstance(self.tokens, BaseException):
+            raise self.tokens
         return self.tokens
 
 
@@ -43,7 +54,7 @@ def books(balance: int = 1_000_000, asset: str = "TOKEN") -> BooksInMemory:
     return ledger
 
 
-async def hold(ledger, request=None, model=None, count=None, principal=None):
+async def hold(ledger, request=None, model=None, count=None, principal=None, through=None):
     wanted = HoldRequest(
         hold_id="rcpt_1",
         epoch=4,
@@ -52,7 +63,7 @@ async def hold(ledger, request=None, model=None, count=None, principal=None):
         model=model or a_model(),
         request=request or a_request(),
     )
-    return await Books(ledger).hold(wanted, count or Counter())
+    return await (through or Books(ledger)).hold(wanted, count or Counter())
 
 
 # -- how much --------------------------------------------------------------------------------------
@@ -67,7 +78,7 @@ async def hold(ledger, request=None, model=None, count=None, principal=None):
         (a_request(), PROMPT + ROLL_TOKENS),
         (a_request(max_tokens=50, n=3), PROMPT + 150),
         (a_request(n=3), PROMPT + 3 * ROLL_TOKENS),
-        (a_request(max_tokens=1, images=2), PROMPT + 2 * IMAGE_TOKENS + 1),
+        (a_request(max_tokens=1, images=2), PROMPT + 2 * IMAGE_BOUND_TOKENS + 1),
         (a_request(max_tokens=1, input_bytes=0), 65),
     ],
 )
@@ -383,12 +394,60 @@ async def test_a_store_that_is_down_is_a_fault():
         await hold(ledger)
 
 
+async def test_a_hold_whose_placing_was_not_confirmed_is_ended_when_the_store_is_back():
+    ledger = books()
+    house = Books(ledger)
+    ledger.losing["place"] = [StoreUnavailable()]
+    with pytest.raises(StoreUnavailable):
+        await hold(ledger, through=house)
+    assert ledger.wallet().held > 0
+    ledger.failing["void"] = [StoreUnavailable()]
+    with pytest.raises(StoreUnavailable):
+        await house.end_strays()
+    await house.end_strays()
+    assert ledger.wallet().held == 0
+    await house.end_strays()
+    assert ledger.writes("void") == [ledger.log[0][2]]
+
+
+async def test_a_hold_that_was_never_placed_has_nothing_to_end():
+    ledger = books()
+    house = Books(ledger)
+    ledger.failing["place"] = [StoreUnavailable()]
+    with pytest.raises(StoreUnavailable):
+        await hold(ledger, through=house)
+    await house.end_strays()
+    assert ledger.log == []
+
+
+async def test_a_refused_hold_that_could_not_be_voided_is_ended_later():
+    ledger = books(balance=PROMPT + 2000)
+    house = Books(ledger)
+    ledger.failing["void"] = [StoreUnavailable()]
+    with pytest.raises(StoreUnavailable):
+        await hold(ledger, a_request(max_tokens=3000, **FORCED), through=house)
+    assert ledger.wallet().held > 0
+    await house.end_strays()
+    assert ledger.wallet().held == 0
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), RuntimeError("a defect")])
+async def test_a_hold_that_nobody_waits_for_any_more_is_ended_later(error):
+    """The caller was cancelled, or broke, while the prompt was counted."""
+    ledger = books(balance=PROMPT + 2000)
+    house = Books(ledger)
+    with pytest.raises(type(error)):
+        await hold(ledger, a_request(max_tokens=3000), count=Counter(error), through=house)
+    assert ledger.wallet().held > 0
+    await house.end_strays()
+    assert ledger.wallet().held == 0
+
+
 async def test_the_hold_ends_by_a_charge_for_the_exact_usage():
     ledger = books()
     reservation = await hold(ledger, a_request(max_tokens=50))
     receipt = await reservation.post(
-        Usage(20, 5),
-        CountRule.REPORTED,
+        Count(Usage(20, 5), CountRule.REPORTED),
         "completed",
         target="acme:acme-1",
         ended_ms=2000,

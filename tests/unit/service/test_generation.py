@@ -20,6 +20,7 @@ from tests.support.scripted_upstream import (
 from tests.support.small_house import SmallHouse, ended
 
 from bandari.domain.catalogue import Target
+from bandari.domain.estimate import Basis
 from bandari.domain.events import FinishReason
 from bandari.domain.faults import (
     ContextLengthExceeded,
@@ -29,7 +30,7 @@ from bandari.domain.faults import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from bandari.domain.ledger import Ending, RunningCount
+from bandari.domain.ledger import Count, Ending, RunningCount
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.inference import Settings
 from bandari.service.ports import HoldAlreadyEnded
@@ -506,6 +507,86 @@ async def test_a_hold_that_had_ended_after_all_is_left_alone():
     assert house.books.writes("post") == []
 
 
+# -- tokens that nobody told -----------------------------------------------------------------------
+
+
+def tokenizing(*steps, tokens: int | BaseException | None) -> SmallHouse:
+    return SmallHouse(upstream(*steps, counts_text=True, text_tokens=tokens))
+
+
+async def test_an_answer_without_usage_is_counted_by_a_target_that_can():
+    house = tokenizing(text("Hello "), text("you"), finish(), tokens=2)
+    house.upstreams["acme"].input_tokens = 30
+    done = await house.answer(a_request())
+    assert house.upstreams["acme"].texts == ["Hello you"]
+    assert (done.receipt.usage, done.receipt.rule) == (Usage(30, 2), CountRule.COUNTED)
+    assert done.lines[-1] == "end:32"
+
+
+async def test_what_was_told_is_not_counted_again():
+    house = tokenizing(*answer("Hi"), tokens=9)
+    done = await house.answer(a_request())
+    assert (house.upstreams["acme"].texts, done.receipt.rule) == ([], CountRule.REPORTED)
+
+
+@pytest.mark.parametrize("failing", [None, RuntimeError("a defect")])
+async def test_a_count_that_fails_leaves_an_estimate(failing, caplog):
+    house = tokenizing(text("Hello you"), finish(), tokens=failing)
+    done = await house.answer(a_request())
+    assert (done.receipt.usage, done.receipt.rule) == (Usage(9, 3), CountRule.ESTIMATED)
+    assert ("counting failed" in caplog.text) is (failing is not None)
+
+
+async def test_an_upstream_that_failed_is_not_asked_to_count():
+    house = tokenizing(text("Hello"), UpstreamInterrupted(), tokens=9)
+    done = await house.answer(a_request())
+    assert (house.upstreams["acme"].texts, done.receipt.rule) == ([], CountRule.ESTIMATED)
+
+
+async def test_the_text_of_a_client_that_left_is_counted():
+    gate = Gate()
+    house = tokenizing(text("Hello"), gate, tokens=9)
+    generation = await house.begin(a_request())
+    await gate.reached.wait()
+    generation.stop(Ending.CLIENT_LEFT)
+    done = await ended(generation, house.books)
+    assert done.receipt.usage.output_tokens == 9
+
+
+async def test_reports_teach_what_estimates_go_by():
+    told = answer("x" * 4_000, output=2_000)
+    house = SmallHouse(ScriptedUpstream(Script(*told), Script(text("x" * 100), finish())))
+    await house.answer(a_request())
+    done = await house.answer(a_request())
+    assert done.receipt.rule is CountRule.ESTIMATED
+    assert done.receipt.basis.ratios.output == 375_000
+    assert done.receipt.usage.output_tokens == 38
+
+
+# -- beyond the limit ------------------------------------------------------------------------------
+
+
+async def test_an_upstream_that_ignores_the_limit_is_ended_with_length():
+    steps = [(text("a"), counted(number)) for number in range(1, 100)]
+    house = house_with(*steps, finish(), usage(10, 99))
+    done = await house.answer(a_request(max_tokens=20))
+    assert done.lines[-1] == "end:length:47"
+    assert (done.receipt.usage, done.receipt.rule) == (Usage(10, 37), CountRule.COUNTED)
+    assert (done.receipt.ending, done.receipt.finish_reason) == (Ending.COMPLETED, "length")
+
+
+async def test_what_may_be_short_tokens_is_given_more_room():
+    """A provider that sends a character at a time: no limit is passed, whatever it looks like."""
+    steps = [text("a")] * 300
+    house = house_with(*steps, finish(), usage(10, 80))
+    done = await house.answer(a_request(max_tokens=80))
+    assert (done.receipt.usage, done.receipt.rule) == (Usage(10, 80), CountRule.REPORTED)
+    house = house_with(*[text("abcd")] * 5_000, finish(), usage(10, 5_000))
+    done = await house.answer(a_request(max_tokens=80))
+    assert done.lines[-1].startswith("end:length:")
+    assert done.receipt.usage.output_tokens == 80 * 4 + 1_024 + 16 + 1
+
+
 # -- counts for the books --------------------------------------------------------------------------
 
 
@@ -532,13 +613,15 @@ async def test_a_count_is_told_once_for_each_time_it_moved():
     with pytest.raises(StoreUnavailable):
         await write_counts(unwritten)
     await write_counts(write)
-    assert written == [RunningCount(generation.receipt_id, Usage(10, 1))]
+    assert written == [
+        RunningCount(generation.receipt_id, Count(Usage(10, 1), CountRule.COUNTED, Basis(36, 0, 2)))
+    ]
     await write_counts(write)
     assert len(written) == 1
     gates[1].open()
     await gates[2].reached.wait()
     await write_counts(write)
-    assert [count.usage.output_tokens for count in written] == [1, 6]
+    assert [count.count.usage.output_tokens for count in written] == [1, 6]
     gates[2].open()
     await ended(generation, house.books)
     await until_idle()

@@ -18,7 +18,7 @@ from tests.support.samples import (
 )
 
 from bandari.domain.faults import StoreUnavailable
-from bandari.domain.ledger import Ending
+from bandari.domain.ledger import Count, Ending
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.books import ROLL_TOKENS, Books, HoldRequest
 
@@ -54,8 +54,7 @@ def books(balance: int = 1_000_000, asset: str = "TOKEN") -> BooksInMemory:
 
 async def post(reservation, input_tokens: int, output_tokens: int):
     return await reservation.post(
-        Usage(input_tokens, output_tokens),
-        CountRule.COUNTED,
+        Count(Usage(input_tokens, output_tokens), CountRule.COUNTED),
         Ending.COMPLETED,
         target="acme:acme-1",
         ended_ms=1,

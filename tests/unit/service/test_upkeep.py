@@ -8,7 +8,7 @@ from tests.support.clock import SetClock
 from tests.support.samples import SHILLINGS, TOKENS
 
 from bandari.domain.faults import StoreUnavailable
-from bandari.domain.ledger import Ending, Hold, RunningCount
+from bandari.domain.ledger import Count, Ending, Hold, RunningCount
 from bandari.domain.usage import CountRule, Usage
 from bandari.service import upkeep
 from bandari.service.upkeep import repeat, settle_dead_holds
@@ -25,16 +25,17 @@ async def books():
     return ledger
 
 
-async def place(ledger, name, card=TOKENS, epoch=1, counted=None):
+async def place(ledger, name, card=TOKENS, epoch=1, counted=None, rule=CountRule.COUNTED):
     hold = Hold(name, 1, card.asset, 500, epoch, 3, "bandari-1", card.id, 1000)
     assert (await ledger.place(hold)).placed
     if counted is not None:
-        await ledger.count([RunningCount(name, counted)])
+        await ledger.count([RunningCount(name, Count(counted, rule))])
 
 
 async def test_holds_of_a_dead_server_are_charged_by_their_last_durable_count(books):
     await place(books, "a", counted=Usage(20, 30))
-    await place(books, "b", SHILLINGS, counted=Usage(100, 10, cached_tokens=20))
+    b = Usage(100, 10, cached_tokens=20)
+    await place(books, "b", SHILLINGS, counted=b, rule=CountRule.ESTIMATED)
     assert await settle_dead_holds(books, SetClock()) == 2
     receipt = books.receipts["a"]
     assert (receipt.amount, receipt.ending, receipt.rule, receipt.target) == (
@@ -44,6 +45,7 @@ async def test_holds_of_a_dead_server_are_charged_by_their_last_durable_count(bo
         "",
     )
     assert receipt.ended_ms == SetClock().now_ms()
+    assert books.receipts["b"].rule is CountRule.ESTIMATED
     assert books.receipts["b"].amount == 20  # 80 x 0.15 + 20 x 0.05 + 10 x 0.4 + 3
     assert books.wallet().held == 0
 

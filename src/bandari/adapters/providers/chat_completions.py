@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from bandari.adapters.providers.tokenizers import MAX_COUNT_BYTES, Tokenizer, read_count
 from bandari.adapters.providers.transport import MAX_ERROR_BODY_BYTES, Reply, Transport
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
@@ -31,8 +32,10 @@ END_OF_BODY_S = 1.0
 again.
 """
 
-COUNT_S = 30.0
-"""How long counting a prompt may take; a prompt that takes longer is bounded by its bytes."""
+COUNT_S = 10.0
+"""How long counting a prompt or an answer may take; after that it is bounded, or estimated, by its
+bytes.
+"""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -45,8 +48,8 @@ class Address(msgspec.Struct, frozen=True):
 class ChatCompletionsUpstream:
     """``address`` is asked before each request, because an engine moves when it restarts.
 
-    It raises an ``UpstreamFault`` while there is nobody to ask. ``counts_input`` says that the
-    server has llama.cpp's ``/chat/completions/input_tokens``.
+    It raises an ``UpstreamFault`` while there is nobody to ask. ``tokenizer`` is how the server
+    counts tokens, if it does.
     """
 
     def __init__(
@@ -57,14 +60,15 @@ class ChatCompletionsUpstream:
         dialect: Dialect,
         *,
         max_choices: int = 128,
-        counts_input: bool = False,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.name = name
         self.max_choices = max_choices
         self._transport = transport
         self._address = address
         self._dialect = dialect
-        self._counts_input = counts_input
+        self._tokenizer = tokenizer
+        self.counts_text = tokenizer is not None
 
     def ignored(self, request: ChatRequest) -> tuple[str, ...]:
         return ignored_fields(request, self._dialect)
@@ -92,28 +96,29 @@ class ChatCompletionsUpstream:
                 yield _whole(reply, decoder)
 
     async def count_input(self, request: ChatRequest, model: str) -> int | None:
-        if not self._counts_input:
+        if self._tokenizer is None:
             return None
         body = encode_request(request, model, self._dialect)
+        return await self._count(self._tokenizer.prompt_url, body)
+
+    async def count_text(self, text: str, model: str) -> int | None:
+        if self._tokenizer is None:
+            return None
+        body = self._tokenizer.text_body(text, model)
+        return await self._count(self._tokenizer.text_url, body)
+
+    async def _count(self, url_of: Callable[[str], str], body: bytes) -> int | None:
         try:
             address = self._address()
-            url = f"{address.base_url}/chat/completions/input_tokens"
             async with (
                 asyncio.timeout(COUNT_S),
-                self._transport.post(url, address.headers, body) as reply,
+                self._transport.post(url_of(address.base_url), address.headers, body) as reply,
             ):
                 if reply.status != 200:
                     return None
-                return _read_count(await reply.body(MAX_ERROR_BODY_BYTES)).input_tokens
+                return read_count(await reply.body(MAX_COUNT_BYTES))
         except (UpstreamFault, TimeoutError, msgspec.DecodeError):
             return None
-
-
-class _Count(msgspec.Struct):
-    input_tokens: int
-
-
-_read_count = msgspec.json.Decoder(_Count).decode
 
 
 async def _streamed(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
+from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.wire.chat_completions.fields import Dialect
 
 LLAMA_CPP = Dialect(
@@ -18,6 +19,8 @@ LLAMA_CPP = Dialect(
     obeys_tool_choice=False,
     streams_logprobs_with_tools=False,
 )
+
+TOKENIZER = TOKENIZERS["llama_cpp"]
 
 MAX_CHOICES = 1
 """Its usage counts one choice only, so every choice is a call of its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bandari.domain.ledger import MAX_AMOUNT
+from bandari.domain.ledger import MAX_AMOUNT, Count
 from bandari.domain.usage import Usage
 
 
@@ -10,6 +10,14 @@ def check_amount(amount: int, least: int = 0) -> None:
     """Refuse an amount that no posting may have."""
     if not least <= amount <= MAX_AMOUNT:
         raise ValueError(f"an amount is from {least} to 2^53 - 1, not {amount}")
+
+
+def check_count(count: Count) -> None:
+    """Refuse a count that no column can store."""
+    check_usage(count.usage)
+    basis = count.basis
+    if basis is not None and max(basis.input_bytes, basis.images, basis.output_bytes) > MAX_AMOUNT:
+        raise ValueError("a size is at most 2^53 - 1")
 
 
 def check_usage(usage: Usage) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
 from bandari.adapters.storage import verify
-from bandari.adapters.storage.bounds import check_amount, check_text, check_usage
+from bandari.adapters.storage.bounds import check_amount, check_count, check_text
 from bandari.adapters.storage.database import Connection, Database
 from bandari.adapters.storage.group_commit import GroupCommit
+from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.reader import Reader
 from bandari.adapters.storage.schema import (
     accounts,
@@ -21,9 +22,19 @@ from bandari.adapters.storage.schema import (
     receipts,
     wallets,
 )
-from bandari.adapters.storage.statements import USAGE, HotStatements, compiled, first, given
+from bandari.adapters.storage.statements import (
+    BASIS,
+    COUNT,
+    HotStatements,
+    compiled,
+    constant,
+    first,
+    given,
+)
+from bandari.domain.estimate import Basis, Experience, Ratios
 from bandari.domain.ledger import (
     Charge,
+    Count,
     Ending,
     Hold,
     Line,
@@ -37,7 +48,12 @@ from bandari.domain.pricing import RateCard
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.ports import HoldAlreadyEnded, Placement
 
-_NOT_COUNTED = (None,) * len(USAGE)
+_NOT_COUNTED = (None,) * len(COUNT)
+_NO_BASIS = (None,) * len(BASIS)
+
+LATEST_RECEIPTS = 5_000
+"""How many of the last receipts teach a new process about the models' tokenizers."""
+
 _CHARGE = TransactionKind.CHARGE.value
 _REVENUE = Line.REVENUE.value
 _OVERRUNS = Line.OVERRUNS.value
@@ -81,7 +97,7 @@ class ColdStatements:
                     holds.c.rate_card_id,
                     holds.c.created_ms,
                     holds.c.end_user,
-                    *(holds.c[name] for name in USAGE),
+                    *(holds.c[name] for name in COUNT),
                     rate_cards.c.model,
                     rate_cards.c.asset,
                     rate_cards.c.input_per_million,
@@ -104,6 +120,17 @@ class ColdStatements:
             "limit",
         )
         self.open_holds = compiled(dialect, select(func.count()).select_from(holds))
+        self.latest_receipts = compiled(
+            dialect,
+            first(
+                select(
+                    receipts.c.target,
+                    *(receipts.c[name] for name in COUNT),
+                    receipts.c.ending,
+                ).order_by(receipts.c.transaction_id.desc()),
+                constant(LATEST_RECEIPTS),
+            ),
+        )
         self.receipt = compiled(
             dialect,
             select(
@@ -117,8 +144,7 @@ class ColdStatements:
                 receipts.c.overrun,
                 receipts.c.balance_after,
                 rate_cards.c.version,
-                *(receipts.c[name] for name in USAGE),
-                receipts.c.rule,
+                *(receipts.c[name] for name in COUNT),
                 receipts.c.ending,
                 receipts.c.created_ms,
                 receipts.c.ended_ms,
@@ -160,7 +186,7 @@ class SqlLedger:
         check_amount(hold.amount)
         check_text(hold.id, hold.asset, hold.model, hold.end_user)
         if hold.counted is not None:
-            check_usage(hold.counted)
+            check_count(hold.counted)
         return await self._writer.run((hold.account_id,), self._place, hold)
 
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
@@ -169,17 +195,17 @@ class SqlLedger:
         return await self._writer.run((hold_id,), self._extend, hold_id, amount, least)
 
     async def count(self, counts: Sequence[RunningCount]) -> None:
-        rows: list[tuple[int | str, ...]] = []
+        rows: list[tuple[int | str | None, ...]] = []
         for count in counts:
-            check_usage(count.usage)
+            check_count(count.count)
             check_text(count.hold_id)
-            rows.append((*_usage_row(count.usage), count.hold_id))
+            rows.append((*_count_row(count.count), count.hold_id))
         if rows:
             await self._writer.run([count.hold_id for count in counts], self._count, rows)
 
     async def post(self, charge: Charge) -> Receipt:
         check_amount(charge.amount)
-        check_usage(charge.usage)
+        check_count(charge.count)
         check_text(charge.hold_id, charge.target, charge.finish_reason, charge.reasoning_effort)
         receipt = await self._writer.run((charge.hold_id,), self._post, charge)
         if receipt is None:
@@ -191,6 +217,9 @@ class SqlLedger:
         if not await self._writer.run((hold_id,), self._void, hold_id):
             raise HoldAlreadyEnded(hold_id)
 
+    async def experience(self) -> Mapping[str, Experience]:
+        return await self._reader.run(self._experience)
+
     async def receipt(self, receipt_id: str, account_id: int | None = None) -> Receipt | None:
         check_text(receipt_id)
         return await self._reader.run(self._receipt, receipt_id, account_id)
@@ -199,13 +228,9 @@ class SqlLedger:
         return await self._reader.run(self._open_holds)
 
     async def verify(self, on_progress: Callable[[int, int], None] | None = None) -> Verification:
-        loop = asyncio.get_running_loop()
-
-        def report(done: int, steps: int) -> None:
-            if on_progress is not None:
-                loop.call_soon_threadsafe(on_progress, done, steps)
-
-        return await asyncio.to_thread(verify.verify, self._database, report)
+        return await run_long(
+            partial(verify.verify, self._database), on_progress or (lambda _done, _total: None)
+        )
 
     # Operations: each runs inside the writer's transaction, or on a reader's connection.
 
@@ -221,7 +246,7 @@ class SqlLedger:
     def _dead_holds(self, connection: Connection, limit: int) -> Sequence[tuple[Hold, RateCard]]:
         connection.close_dead_epochs()
         rows = connection.cursor.execute(self._cold.dead_holds, (limit,)).fetchall()
-        return [(_hold(row), _rate_card(row[15:])) for row in rows]
+        return [(_hold(row), _rate_card(row[21:])) for row in rows]
 
     def _place(self, connection: Connection, hold: Hold) -> Placement:
         execute = connection.cursor.execute
@@ -245,7 +270,7 @@ class SqlLedger:
                 hold.model,
                 hold.created_ms,
                 hold.end_user,
-                *(_NOT_COUNTED if hold.counted is None else _usage_row(hold.counted)),
+                *(_NOT_COUNTED if hold.counted is None else _count_row(hold.counted)),
             ),
         )
         return Placement(True, Wallet(row[0], hold.account_id, hold.asset, row[1], row[2]))
@@ -263,7 +288,7 @@ class SqlLedger:
         execute(self._hot.enlarge_hold, (granted, hold_id))
         return int(granted)
 
-    def _count(self, connection: Connection, rows: Sequence[tuple[int | str, ...]]) -> None:
+    def _count(self, connection: Connection, rows: Sequence[tuple[int | str | None, ...]]) -> None:
         connection.cursor.executemany(self._hot.count, rows)
 
     def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
@@ -303,7 +328,7 @@ class SqlLedger:
                 self._hot.insert_posting, [posting for posting in postings if posting[3]]
             )
 
-        usage = charge.usage
+        count = charge.count
         execute(
             self._hot.insert_receipt,
             (
@@ -317,18 +342,15 @@ class SqlLedger:
                 taken,
                 overrun,
                 balance,
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cached_tokens,
-                usage.cache_write_tokens,
-                usage.reasoning_tokens,
-                charge.rule.value,
+                *_usage_row(count.usage),
+                count.rule.value,
                 charge.ending.value,
                 created_ms,
                 charge.ended_ms,
                 end_user,
                 charge.finish_reason,
                 charge.reasoning_effort,
+                *_basis_row(count.basis),
             ),
         )
         return Receipt(
@@ -342,8 +364,9 @@ class SqlLedger:
             overrun,
             balance,
             version,
-            usage,
-            charge.rule,
+            count.usage,
+            count.rule,
+            count.basis,
             charge.ending,
             created_ms,
             charge.ended_ms,
@@ -365,11 +388,32 @@ class SqlLedger:
         row = connection.cursor.execute(self._cold.receipt, (receipt_id,)).fetchone()
         if row is None or account_id not in (None, row[-1]):
             return None
-        fields = [*row[:10], Usage(*row[10:15]), CountRule(row[15]), Ending(row[16]), *row[17:-1]]
+        fields = [
+            *row[:10],
+            Usage(*row[10:15]),
+            CountRule(row[15]),
+            _basis(row[16:21]),
+            Ending(row[21]),
+            *row[22:-1],
+        ]
         return Receipt(*fields)
+
+    def _experience(self, connection: Connection) -> Mapping[str, Experience]:
+        known: dict[str, Experience] = {}
+        rows = connection.cursor.execute(self._cold.latest_receipts).fetchall()
+        for row in reversed(rows):
+            target, rule, ending, basis = row[0], row[6], row[12], _basis(row[7:12])
+            if rule == CountRule.REPORTED and ending == Ending.COMPLETED and basis is not None:
+                before = known.get(target, Experience())
+                known[target] = before.plus(Usage(*row[1:6]), basis)
+        return known
 
     def _open_holds(self, connection: Connection) -> int:
         return int(connection.cursor.execute(self._cold.open_holds).fetchone()[0])
+
+
+def _count_row(count: Count) -> tuple[int | str | None, ...]:
+    return (*_usage_row(count.usage), count.rule.value, *_basis_row(count.basis))
 
 
 def _usage_row(usage: Usage) -> tuple[int, ...]:
@@ -382,8 +426,30 @@ def _usage_row(usage: Usage) -> tuple[int, ...]:
     )
 
 
+def _basis_row(basis: Basis | None) -> tuple[int | None, ...]:
+    if basis is None:
+        return _NO_BASIS
+    ratios = basis.ratios
+    return (basis.input_bytes, basis.images, basis.output_bytes, ratios.input, ratios.output)
+
+
+def _basis(row: tuple[Any, ...]) -> Basis | None:
+    if row[0] is None:
+        return None
+    input_bytes, images, output_bytes, input_ratio, output_ratio = row
+    return Basis(input_bytes, images, output_bytes, Ratios(input_ratio, output_ratio))
+
+
+def _count(row: tuple[Any, ...]) -> Count | None:
+    if row[0] is None:
+        return None
+    # Revision 0001 kept no rule.
+    rule = CountRule.COUNTED if row[5] is None else CountRule(row[5])
+    return Count(Usage(*row[:5]), rule, _basis(row[6:]))
+
+
 def _hold(row: tuple[Any, ...]) -> Hold:
-    fields = [*row[:10], None if row[10] is None else Usage(*row[10:15])]
+    fields = [*row[:10], _count(row[10:21])]
     return Hold(*fields)
 
 

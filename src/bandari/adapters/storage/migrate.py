@@ -18,7 +18,7 @@ from bandari.adapters.storage.database import (
     Verdict,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """All revisions that this program knows, oldest first; a test holds them equal to the files."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -38,7 +38,7 @@ def bring_up(database: Database, *, create: bool = True, migrate: bool = True) -
             return
         if not migrate:
             raise DatabaseNotMigrated
-        _upgrade(database)
+        upgrade(database, REVISIONS[-1])
     except StorageError as error:
         raise type(error)(*error.args or (type(error).__doc__,)) from error.__cause__
     except Exception as error:
@@ -56,6 +56,24 @@ def stored_revision(database: Database) -> str | None:
         return _revision(database, connection)
     finally:
         connection.close()
+
+
+def upgrade(database: Database, revision: str) -> None:
+    """Bring the schema to ``revision``, all in one transaction."""
+    # They cost 200 ms, and nearly no start needs them.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    engine = database.migration_engine()
+    try:
+        # Alembic looks at the revision again inside the transaction, which only one process is in.
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    finally:
+        engine.dispose()
 
 
 def _is_current(database: Database) -> bool:
@@ -76,23 +94,6 @@ def _revision(database: Database, connection: Connection) -> str | None:
             return None  # there is no such table yet
         raise
     return None if row is None else str(row[0])
-
-
-def _upgrade(database: Database) -> None:
-    # They cost 200 ms, and nearly no start needs them.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    engine = database.migration_engine()
-    try:
-        # Alembic looks at the revision again inside the transaction, which only one process is in.
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    finally:
-        engine.dispose()
 
 
 def _is_of_driver(database: Database, error: Exception) -> bool:

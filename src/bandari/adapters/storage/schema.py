@@ -45,6 +45,17 @@ def _id() -> Column[int]:
     return Column("id", Int64, Identity(), primary_key=True)
 
 
+def _basis() -> tuple[Column[int], ...]:
+    """What an estimate goes by; NULL in rows that were written before revision 0002."""
+    return (
+        Column("input_bytes", Int64),
+        Column("images", Int64),
+        Column("output_bytes", Int64),
+        Column("input_ratio", Int64),
+        Column("output_ratio", Int64),
+    )
+
+
 accounts = Table(
     "accounts",
     metadata,
@@ -128,6 +139,9 @@ holds = Table(
     Column("cached_tokens", Int64),
     Column("cache_write_tokens", Int64),
     Column("reasoning_tokens", Int64),
+    # How it was counted, and what an estimate goes by: NULL until the first count.
+    Column("rule", Text),
+    *_basis(),
     PrimaryKeyConstraint("id"),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
 )
@@ -188,6 +202,7 @@ receipts = Table(
     Column("end_user", Text),
     Column("finish_reason", Text),
     Column("reasoning_effort", Text),
+    *_basis(),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("transaction_id"),
     CheckConstraint("amount >= 0", name="amount_not_negative"),

@@ -108,7 +108,13 @@ USAGE = (
     "cache_write_tokens",
     "reasoning_tokens",
 )
-"""The columns of a count, in the order of ``Usage``."""
+"""The columns of a usage, in the order of ``Usage``."""
+
+BASIS = ("input_bytes", "images", "output_bytes", "input_ratio", "output_ratio")
+"""The columns of what an estimate goes by, in the order of ``Basis`` and its ``Ratios``."""
+
+COUNT = (*USAGE, "rule", *BASIS)
+"""The columns of a count, on a hold and on a receipt."""
 
 
 class HotStatements:
@@ -135,7 +141,7 @@ class HotStatements:
             holds,
             *("id", "wallet_id", "amount", "epoch", "key_id", "rate_card_id", "model"),
             *("created_ms", "end_user"),
-            *USAGE,
+            *COUNT,
         )
 
         # Extending one.
@@ -166,9 +172,9 @@ class HotStatements:
         self.count = compiled(
             dialect,
             update(holds)
-            .values({holds.c[name]: given(name, Int64) for name in USAGE})
+            .values({holds.c[name]: given(name, holds.c[name].type) for name in COUNT})
             .where(holds.c.id == given("id")),
-            *USAGE,
+            *COUNT,
             "id",
         )
 
@@ -266,4 +272,5 @@ class HotStatements:
             *USAGE,
             *("rule", "ending", "created_ms", "ended_ms"),
             *("end_user", "finish_reason", "reasoning_effort"),
+            *BASIS,
         )

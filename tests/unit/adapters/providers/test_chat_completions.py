@@ -13,7 +13,8 @@ from tests.support.samples import a_request
 
 from bandari.adapters.providers import chat_completions as module
 from bandari.adapters.providers.chat_completions import Address, ChatCompletionsUpstream
-from bandari.adapters.providers.local import LLAMA_CPP
+from bandari.adapters.providers.local import LLAMA_CPP, TOKENIZER
+from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.adapters.providers.transport import Timeouts
 from bandari.domain.chat import Original
 from bandari.domain.events import (
@@ -121,7 +122,7 @@ async def test_while_there_is_nobody_to_ask_its_fault_is_raised(transports):
         raise UpstreamNotReady
 
     async with transports() as http:
-        asked = ChatCompletionsUpstream("a", http, nowhere, PLAIN, counts_input=True)
+        asked = ChatCompletionsUpstream("a", http, nowhere, PLAIN, tokenizer=TOKENIZER)
         with pytest.raises(UpstreamNotReady):
             await generated(asked)
         assert await asked.count_input(a_request(), "m") is None
@@ -376,7 +377,7 @@ async def test_an_error_is_told_by_its_status_where_its_body_says_nothing(transp
 async def test_the_prompt_is_counted_where_the_server_can(transports):
     reply = json_body({"input_tokens": 533, "object": "response.input_tokens"})
     async with HttpUpstream(reply) as server, transports() as http:
-        asked = upstream(server, http, counts_input=True)
+        asked = upstream(server, http, tokenizer=TOKENIZER)
         assert await asked.count_input(a_request(), "acme-1") == 533
         assert server.requests[0].path == "/v1/chat/completions/input_tokens"
         assert server.requests[0].json["messages"]
@@ -393,6 +394,8 @@ async def test_elsewhere_nobody_is_asked(transports):
     [
         json_body({"error": {}}, status=404),
         json_body({"tokens": 5}),
+        json_body({"count": -5}),
+        json_body({}),
         json_body({"input_tokens": "5"}),
         Reply(b"\xff", framing="length"),
         Reply(RESET, raw=True),
@@ -401,4 +404,39 @@ async def test_elsewhere_nobody_is_asked(transports):
 )
 async def test_a_count_that_fails_is_no_count(transports, reply):
     async with HttpUpstream(reply) as server, transports() as http:
-        assert await upstream(server, http, counts_input=True).count_input(a_request(), "m") is None
+        assert (
+            await upstream(server, http, tokenizer=TOKENIZER).count_input(a_request(), "m") is None
+        )
+
+
+async def test_a_text_is_counted_where_the_server_can(transports):
+    reply = json_body({"tokens": [5, {"id": 6, "piece": "x"}, 7]})
+    async with HttpUpstream(reply) as server, transports() as http:
+        asked = upstream(server, http, tokenizer=TOKENIZER)
+        assert asked.counts_text
+        assert await asked.count_text("one two", "acme-1") == 3
+        assert server.requests[0].path == "/tokenize"
+        assert server.requests[0].json == {
+            "model": "acme-1",
+            "content": "one two",
+            "add_special": False,
+        }
+
+
+async def test_elsewhere_no_text_is_sent(transports):
+    async with HttpUpstream(json_body({})) as server, transports() as http:
+        asked = upstream(server, http)
+        assert not asked.counts_text
+        assert await asked.count_text("one two", "m") is None
+        assert not server.requests
+
+
+async def test_vllm_counts_prompt_and_text_in_one_place(transports):
+    reply = json_body({"count": 12, "max_model_len": 4096, "tokens": [1] * 12})
+    async with HttpUpstream(reply, reply) as server, transports() as http:
+        asked = upstream(server, http, tokenizer=TOKENIZERS["vllm"])
+        assert await asked.count_input(a_request(), "acme-1") == 12
+        assert await asked.count_text("one two", "acme-1") == 12
+        assert [request.path for request in server.requests] == ["/tokenize", "/tokenize"]
+        assert server.requests[0].json["messages"]
+        assert server.requests[1].json["prompt"] == "one two"
