@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2 as httpx
 import pytest
+from tests.support.postgresql import PostgresqlServer
 from tests.support.server import Bandari, running
 
 MODEL = "bandari-tiny"
@@ -19,6 +20,23 @@ def bandari(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bandari]:
     with running(tmp_path_factory.mktemp("bandari") / "data") as server:
         yield server
         server.verify()
+
+
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+)
+def database(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
+    """On each store in turn: makes the variables of a server with an empty database."""
+    if request.param == "sqlite":
+        return dict
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return lambda: {"BANDARI_DATABASE_URL": server.create_database()}
+
+
+@pytest.fixture
+def variables(database: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """On each store in turn: the variables of a server with an empty database."""
+    return database()
 
 
 @pytest.fixture(scope="session")

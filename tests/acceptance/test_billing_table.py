@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ CONFIG = """
 base_url = "{url}/v1"
 any_model = true
 idle_timeout_ms = {idle_ms}
+[models."unused"]
+targets = ["broken:unused"]
 """
 
 
@@ -55,31 +57,32 @@ def test_the_table_is_read() -> None:
     assert {row.rule for row in ROWS} == {"reported", "counted", "estimated", ""}
 
 
-@pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bandari]:
-    """A server that gives a silent provider up soon."""
-    yield from serving(tmp_path_factory, 300)
+class Servers(NamedTuple):
+    impatient: Bandari
+    """Gives a silent provider up soon."""
+    patient: Bandari
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bandari]:
-    yield from serving(tmp_path_factory, 60_000)
-
-
-def serving(factory: pytest.TempPathFactory, idle_ms: int) -> Iterator[Bandari]:
-    data = factory.mktemp("billing") / "data"
-    models = '[models."unused"]\ntargets = ["broken:unused"]\n'
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, database: Callable[[], dict[str, str]]
+) -> Iterator[Servers]:
+    data = tmp_path_factory.mktemp("billing")
     with broken_upstream() as url:
-        config = CONFIG.format(url=url, idle_ms=idle_ms) + models
-        with running(data, config) as server:
-            yield server
-            server.verify()
+        impatient, patient = (CONFIG.format(url=url, idle_ms=ms) for ms in (300, 60_000))
+        with (
+            running(data / "impatient", impatient, **database()) as one,
+            running(data / "patient", patient, **database()) as other,
+        ):
+            yield Servers(one, other)
+            one.verify()
+            other.verify()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.model}, {row.client}")
-def test_row(request: pytest.FixtureRequest, row: Row) -> None:
+def test_row(servers: Servers, row: Row) -> None:
     leaves = row.client.startswith("leaves")
-    server: Bandari = request.getfixturevalue("patient" if leaves else "impatient")
+    server = servers.patient if leaves else servers.impatient
     account = f"account {ROWS.index(row)}"
     key = server.new_key(account, CREDIT)
     streams = row.client in ("streamed", "leaves a stream")

@@ -171,8 +171,8 @@ def test_a_server_that_is_killed_leaves_no_engine_and_no_hold(tmp_path: Path) ->
         assert server.stop() == 0
 
 
-def test_sigterm_lets_a_running_answer_finish(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as server:
+def test_sigterm_lets_a_running_answer_finish(tmp_path: Path, variables: dict[str, str]) -> None:
+    with running(tmp_path / "data", **variables) as server:
         key = server.new_key("amina", PLENTY)
         with (
             server.client(key) as client,
@@ -188,8 +188,10 @@ def test_sigterm_lets_a_running_answer_finish(tmp_path: Path) -> None:
         server.verify()
 
 
-def test_sigterm_cuts_what_cannot_finish_by_the_rule(tmp_path: Path) -> None:
-    with running(tmp_path / "data", "[server]\ndrain_timeout_ms = 200\n") as server:
+def test_sigterm_cuts_what_cannot_finish_by_the_rule(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    with running(tmp_path / "data", "[server]\ndrain_timeout_ms = 200\n", **variables) as server:
         key = server.new_key("amina", PLENTY)
         with (
             server.client(key) as client,

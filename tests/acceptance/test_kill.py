@@ -39,6 +39,8 @@ targets = ["local:bandari-tiny"]
 targets = ["counting:any"]
 """
 
+pytest.importorskip("xllamacpp", reason="the engine in the box is not installed here")
+
 
 class Asked:
     """One request, and how it ended as its client saw it."""
@@ -206,15 +208,6 @@ def test_a_server_that_lives_settles_for_one_that_died(
                 assert (receipt["end_user"], receipt["ending"]) == ("cut", "server_died")
                 assert receipt["output_tokens"] <= upstream.sent["cut"]
             lives.verify()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def variables(request: pytest.FixtureRequest) -> dict[str, str]:
-    pytest.importorskip("xllamacpp", reason="the engine in the box is not installed here")
-    if request.param == "sqlite":
-        return {}
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    return {"BANDARI_DATABASE_URL": server.create_database()}
 
 
 def test_killed_five_times(tmp_path: Path, variables: dict[str, str]) -> None:

@@ -7,23 +7,17 @@ from pathlib import Path
 import pytest
 from tests.support import former_books
 from tests.support.former_books import COUNTED, CREDIT, KEY, SPENT, USAGE
-from tests.support.postgresql import PostgresqlServer
 from tests.support.server import running
 
+pytest.importorskip("xllamacpp", reason="the engine in the box is not installed here")
 
-@pytest.mark.parametrize(
-    "store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-)
+
 def test_open_holds_are_settled_and_the_key_goes_on(
-    store: str, tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path, variables: dict[str, str]
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    variables = {}
-    url = f"sqlite:///{data}/bandari.db"
-    if store == "postgresql":
-        postgresql: PostgresqlServer = request.getfixturevalue("postgresql")
-        url = variables["BANDARI_DATABASE_URL"] = postgresql.create_database()
+    url = variables.get("BANDARI_DATABASE_URL", f"sqlite:///{data}/bandari.db")
     former_books.write_former_books(url)
     charged = USAGE[0] + USAGE[1]
     with running(data, **variables) as server:

@@ -39,8 +39,10 @@ def upstream() -> Iterator[CountingUpstream]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, upstream: CountingUpstream) -> Iterator[Bandari]:
-    with running(tmp_path / "data", CONFIG.format(url=upstream.url)) as server:
+def server(
+    tmp_path: Path, upstream: CountingUpstream, variables: dict[str, str]
+) -> Iterator[Bandari]:
+    with running(tmp_path / "data", CONFIG.format(url=upstream.url), **variables) as server:
         yield server
         server.verify()
 
