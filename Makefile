@@ -24,7 +24,7 @@ help:
 	@echo "make coverage  branch coverage of domain, wire and service: at least 95 %"
 	@echo "make setup     install into .venv, and nothing else"
 	@echo "make check     ruff, mypy --strict, import-linter"
-	@echo "make bench     tokens a second through Bandari, and from the engine alone"
+	@echo "make bench     tokens a second through Bandari and without it; what the books add to an answer"
 	@echo "make soak      the long forms of the tests"
 	@echo "make lock      write requirements/*.txt again (needs uv)"
 	@echo "make clean     remove .venv and what the tools leave behind"
@@ -51,6 +51,7 @@ check: setup-dev
 
 bench: setup-dev
 	$(BIN)/python tools/bench_engine.py $(ARGS)
+	$(BIN)/python -m tools.bench_books
 
 soak: setup-dev
 	BANDARI_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)

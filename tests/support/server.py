@@ -150,6 +150,16 @@ class Bandari:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(sql, values)]
 
+    def change(self, sql: str, *values: object) -> None:
+        """Tamper with the database, beside the server."""
+        url = self.variables.get("BANDARI_DATABASE_URL")
+        if url is not None:
+            with psycopg.connect(url) as connection:
+                connection.execute(sql.replace("?", "%s").encode(), values)
+            return
+        with closing(sqlite3.connect(self.data / "bandari.db", timeout=30)) as database, database:
+            database.execute(sql, values)
+
     def verify(self) -> None:
         """Fail with the differences unless the books balance."""
         self.cli("ledger", "verify")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from asyncio import CancelledError
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import Progress
 
 from bandari.bootstrap import open_books
 from bandari.cli import COMMANDS
 from bandari.cli.border import expected_failures
 from bandari.cli.common import DEFAULTS, Common, command_group
+from bandari.cli.failure import CommandFailed
 from bandari.cli.printing import say, say_json
+from bandari.cli.progress import bar
+
+INTERRUPTED = 130
 
 app = command_group("backup", COMMANDS["backup"])
 
@@ -29,17 +30,12 @@ async def backup(file: Path, /, *, common: Common = DEFAULTS) -> None:
     file
         Where the copy goes; it must not exist yet.
     """
-    with (
-        expected_failures(),
-        Progress(
-            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-        ) as progress,
-    ):
-        task = progress.add_task("copying", total=None)
-        async with open_books(common.settings()) as books:
-            rows = await books.back_up(
-                file, lambda done, total: progress.update(task, completed=done, total=total)
-            )
+    try:
+        with expected_failures(), bar("copying", "transactions") as on_progress:
+            async with open_books(common.settings()) as books:
+                rows = await books.back_up(file, on_progress)
+    except CancelledError:
+        raise CommandFailed(f"interrupted; {file} was not written", INTERRUPTED) from None
     if common.as_json:
         say_json({"file": str(file), "rows": rows})
     else:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
-from rich.console import Console
-from rich.progress import Progress
-
 from bandari.bootstrap import open_books
 from bandari.cli import COMMANDS
 from bandari.cli.border import expected_failures
 from bandari.cli.common import DEFAULTS, Common, command_group
 from bandari.cli.failure import CommandFailed
 from bandari.cli.printing import say, say_json
+from bandari.cli.progress import bar
 
 app = command_group("ledger", COMMANDS["ledger"])
 
@@ -23,17 +19,9 @@ async def verify(*, common: Common = DEFAULTS) -> None:
 
     Prints every difference (the first 1,000) and exits with 1 if there is one.
     """
-    with (
-        expected_failures(),
-        Progress(
-            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-        ) as progress,
-    ):
-        task = progress.add_task("verifying", total=None)
+    with expected_failures(), bar("verifying", "transactions") as on_progress:
         async with open_books(common.settings()) as books:
-            result = await books.ledger.verify(
-                lambda done, total: progress.update(task, completed=done, total=total)
-            )
+            result = await books.ledger.verify(on_progress)
     if common.as_json:
         say_json({"clean": result.is_clean, "verification": result})
     else:

@@ -108,9 +108,9 @@ class Ledger(Protocol):
         ...
 
     async def verify(self, on_progress: Callable[[int, int], None] | None = None) -> Verification:
-        """Re-derive every balance, hold and receipt from the postings, on one snapshot.
+        """Re-derive every balance, hold and receipt from the postings, as they are at one moment.
 
-        ``on_progress`` is called with (steps done, steps in all).
+        ``on_progress`` is called with (transactions done, transactions in all).
         """
         ...
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.storage.books import Books, charge
+from tests.contract.storage.conftest import Tamper
 
+from bandari.adapters.storage import StorageError, moment, open_store
 from bandari.adapters.storage import backup as backups
-from bandari.adapters.storage import open_store
-from bandari.adapters.storage.backup import BackupExists
+from bandari.adapters.storage.backup import BackupExists, BackupFailed, back_up
+from bandari.adapters.storage.store import open_database
 
 
 def names_in(folder: Path) -> list[str]:
@@ -24,7 +28,8 @@ def ignore(_done: int, _tables: int) -> None:
 async def test_a_backup_holds_everything_and_verifies(
     books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "PAGE_ROWS", 3)  # several pages of every table
+    monkeypatch.setattr(backups, "PAGE_ROWS", 1)  # several pages of every table
+    monkeypatch.setattr(moment, "PAGE", 3)
     for _ in range(7):
         await books.store.ledger.post(charge(await books.place()))
     await books.place("still-open")
@@ -37,8 +42,7 @@ async def test_a_backup_holds_everything_and_verifies(
         assert found.is_clean
         assert (found.receipts, found.open_holds) == (7, 1)
         assert await copy.accounts.wallets(books.account.id) == [await books.wallet()]
-    await asyncio.sleep(0)
-    assert told[-1][0] == told[-1][1]
+    assert told == [(0, 8), (3, 8), (6, 8), (8, 8)]
     assert names_in(tmp_path) == ["copy.db"]
 
 
@@ -71,13 +75,107 @@ async def test_a_backup_overwrites_nothing(books: Books, tmp_path: Path) -> None
     assert file.read_text() == "mine"
 
 
+async def test_what_is_written_meanwhile_is_not_in_it(
+    books: Books, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writes land when the snapshot was just taken, and between the pages."""
+    monkeypatch.setattr(moment, "PAGE", 1)
+    await books.store.ledger.post(charge(await books.place()))
+    await books.place("open")
+    before = await books.store.ledger.verify()
+    wallet = await books.wallet()
+    loop = asyncio.get_running_loop()
+
+    async def write() -> None:
+        await books.credit(100)
+        await books.store.ledger.post(charge(await books.place()))
+
+    def report(_done: int, _total: int) -> None:
+        asyncio.run_coroutine_threadsafe(write(), loop).result()
+
+    file = tmp_path / "copy.db"
+    await asyncio.to_thread(back_up, open_database(url), file, report)
+    async with open_store(f"sqlite:///{file}") as copy:
+        assert await copy.ledger.verify() == before
+        assert await copy.accounts.wallets(books.account.id) == [wallet]
+    assert (await books.store.ledger.verify()).transactions > before.transactions
+
+
 async def test_a_backup_that_fails_leaves_nothing(
     books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> int:
+        for suffix in ("-wal", "-shm"):
+            (tmp_path / f"copy.db.part{suffix}").touch()
         raise OSError("no space left")
 
     monkeypatch.setattr(backups, "_copy", broken)
     with pytest.raises(OSError, match="no space left"):
         await books.store.back_up(tmp_path / "copy.db", ignore)
+    assert names_in(tmp_path) == []
+
+
+async def test_a_disk_that_is_full(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filled(target: backups._Target, _table: object, _rows: object) -> int:
+        target.execute("PRAGMA max_page_count = 1")
+        target.execute("CREATE TABLE more AS SELECT zeroblob(1000000)")
+        return 0
+
+    monkeypatch.setattr(backups._Target, "insert", filled)
+    with pytest.raises(BackupFailed, match=r"copy\.db cannot be written: database or disk is full"):
+        await books.store.back_up(tmp_path / "copy.db", ignore)
+    assert names_in(tmp_path) == []
+
+
+async def test_rows_that_the_copy_refuses(books: Books, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "copy.db"
+    with (
+        pytest.raises(BackupFailed, match=r"copy\.db cannot be written: UNIQUE"),
+        backups._writing(file, file.with_name("copy.db.part")) as target,
+    ):
+        target.insert(backups.transactions, [(1, "credit", None, None, 1)] * 2)
+
+
+async def test_a_ledger_that_cannot_be_read(books: Books, tmp_path: Path, tamper: Tamper) -> None:
+    tamper("DROP TABLE receipts")
+    with pytest.raises(StorageError, match="The ledger cannot be read"):
+        await books.store.back_up(tmp_path / "copy.db", ignore)
+    assert names_in(tmp_path) == []
+
+
+async def test_a_directory_that_is_not_there(books: Books, tmp_path: Path) -> None:
+    with pytest.raises(BackupFailed, match="there is no directory"):
+        await books.store.back_up(tmp_path / "nowhere" / "copy.db", ignore)
+
+
+async def test_what_an_earlier_backup_left_is_replaced(books: Books, tmp_path: Path) -> None:
+    for name in ("copy.db.part", "copy.db.part-journal", "copy.db.part-wal"):
+        (tmp_path / name).write_text("left behind")
+    await books.store.back_up(tmp_path / "copy.db", ignore)
+    assert names_in(tmp_path) == ["copy.db"]
+
+
+async def test_a_backup_that_is_cancelled_leaves_nothing(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    insert = backups._Target.insert
+
+    def insert_later(*arguments: Any) -> int:
+        go_on.wait()
+        return insert(*arguments)
+
+    monkeypatch.setattr(backups._Target, "insert", insert_later)
+    begun = asyncio.Event()
+    file = tmp_path / "copy.db"
+    caller = asyncio.create_task(books.store.back_up(file, lambda _done, _total: begun.set()))
+    await begun.wait()
+    assert names_in(tmp_path) != []
+    caller.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
     assert names_in(tmp_path) == []

@@ -2,67 +2,145 @@
 
 The copy is made by the same code from SQLite and from PostgreSQL, a page of rows at a time. It is a
 data directory's ``bandari.db``: it can be verified, and served.
+
+SQLite's own online backup is not used: it begins again whenever another process writes, so beside a
+busy server it either never ends or, in one step, holds its snapshot as long as the copying takes.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Table, select, tuple_
 
-from bandari.adapters.storage.database import Connection, Database, StorageError
+from bandari.adapters.storage.database import Connection, Database, Row, StorageError
 from bandari.adapters.storage.migrate import bring_up
-from bandari.adapters.storage.schema import metadata
+from bandari.adapters.storage.moment import Moment
+from bandari.adapters.storage.schema import metadata, postings, receipts, transactions
 from bandari.adapters.storage.sqlite import SqliteDatabase
 from bandari.adapters.storage.statements import compiled, constant, first, given
 
 PAGE_ROWS = 5_000
+
+_APPENDED = (transactions, postings, receipts)
 
 
 class BackupExists(StorageError):
     """There is a file of that name already."""
 
 
+class BackupFailed(StorageError):
+    """The copy cannot be written."""
+
+
 def back_up(database: Database, file: Path, report: Callable[[int, int], None]) -> int:
     """Copy everything into a new file; returns the number of rows.
 
-    ``report`` is called with (tables done, tables in all). The file appears under its name only
-    when it is whole. Raises ``BackupExists``, ``StorageError`` or ``OSError``.
+    ``report`` is called with (transactions done, transactions in all). The file appears under its
+    name only when it is whole and on disk. Raises a ``StorageError`` or ``OSError``.
     """
-    if file.exists():
+    if os.path.lexists(file):
         raise BackupExists(f"{file} exists already.")
+    if not file.parent.is_dir():
+        raise BackupFailed(f"{file} cannot be written: there is no directory {file.parent}.")
     part = file.with_name(file.name + ".part")
-    part.unlink(missing_ok=True)
-    bring_up(SqliteDatabase(str(part)))
-    source = database.connect_reader()
     try:
-        source.begin_snapshot()
-        with closing(sqlite3.connect(part, isolation_level=None)) as target:
-            # Tables come in the order of their references. Nobody else opens it before it is whole.
-            target.execute("PRAGMA journal_mode=DELETE")
-            target.execute("BEGIN")
-            tables = metadata.sorted_tables
-            rows = 0
-            for done, table in enumerate(tables):
-                report(done, len(tables))
-                rows += _copy(database, source, target, table)
-            target.execute("COMMIT")
-            report(len(tables), len(tables))
-        source.roll_back()
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        _remove(part)
+        with _writing(file, part) as target:
+            rows = _read(database, target, report)
+        part.rename(file)
+        _sync(file.parent)
+        return rows
     finally:
-        source.close()
-    part.rename(file)
+        _remove(part)
+
+
+class _Target:
+    """The new file, in one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, failure: Callable[[str], Exception]) -> None:
+        self._connection = connection
+        self._failure = failure
+        # Nobody else opens it before it is whole.
+        self.execute("PRAGMA journal_mode = DELETE")
+        self.execute("BEGIN")
+
+    def execute(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+        except sqlite3.Error as error:
+            raise self._failure(str(error)) from error
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> int:
+        """Returns how many there were."""
+        names = ", ".join(column.name for column in table.columns)
+        marks = ", ".join("?" * len(table.columns))
+        sql = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - our own schema
+        try:
+            self._connection.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise self._failure(str(error)) from error
+        return len(rows)
+
+
+@contextmanager
+def _writing(file: Path, part: Path) -> Iterator[_Target]:
+    """The part, made with our tables; committed and synced at the end."""
+
+    def failure(why: str) -> BackupFailed:
+        return BackupFailed(f"{file} cannot be written: {why}.")
+
+    try:
+        bring_up(SqliteDatabase(str(part)))
+        connection = sqlite3.connect(part, isolation_level=None)
+    except (StorageError, sqlite3.Error) as error:
+        raise failure(str(error)) from error
+    try:
+        target = _Target(connection, failure)
+        yield target
+        target.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _read(database: Database, target: _Target, report: Callable[[int, int], None]) -> int:
+    try:
+        source = database.connect_reader()
+        try:
+            return _copy(database, source, target, report)
+        finally:
+            source.close()
+    except Exception as error:
+        if database.is_driver_error(error):
+            raise StorageError(f"The ledger cannot be read: {error}") from error
+        raise
+
+
+def _copy(
+    database: Database, source: Connection, target: _Target, report: Callable[[int, int], None]
+) -> int:
+    moment = Moment(database, source, *(list(table.columns) for table in _APPENDED))
+    before = moment.first - 1
+    total = moment.last - before
+    report(0, total)
+    rows = 0
+    for table in metadata.sorted_tables:
+        if table not in _APPENDED:
+            for changing in _pages(database, source, table):
+                rows += target.insert(table, changing)
+    for page in moment.pages():
+        appended = (page.transactions, page.postings, page.receipts)
+        for table, some in zip(_APPENDED, appended, strict=True):
+            rows += target.insert(table, some)
+        report(page.last - before, total)
     return rows
 
 
-def _copy(database: Database, source: Connection, target: sqlite3.Connection, table: Table) -> int:
+def _pages(database: Database, source: Connection, table: Table) -> Iterator[Sequence[Row]]:
     keys = list(table.primary_key.columns)
     places = [list(table.columns).index(key) for key in keys]
     pages = select(table).order_by(*keys)
@@ -71,13 +149,22 @@ def _copy(database: Database, source: Connection, target: sqlite3.Connection, ta
     size = constant(PAGE_ROWS)
     start = compiled(database.dialect, first(pages, size))
     further = compiled(database.dialect, first(pages.where(after), size), *names)
-    marks = ", ".join("?" * len(table.columns))
-    insert = f"INSERT INTO {table.name} VALUES ({marks})"  # noqa: S608 - a name of our own schema
-    count = 0
-    page: list[Any] = source.cursor.execute(start).fetchall()
+    page = source.cursor.execute(start).fetchall()
     while page:
-        target.executemany(insert, [tuple(row) for row in page])
-        count += len(page)
+        yield page
         last = page[-1]
         page = source.cursor.execute(further, [last[place] for place in places]).fetchall()
-    return count
+
+
+def _remove(part: Path) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    """Make the new name durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +16,7 @@ from bandari.adapters.storage.database import Database, UnsupportedDatabase
 from bandari.adapters.storage.group_commit import CommitObserver, GroupCommit
 from bandari.adapters.storage.keys import SqlKeys
 from bandari.adapters.storage.ledger import SqlLedger
+from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.rate_cards import SqlRateCards
 from bandari.adapters.storage.reader import Reader
@@ -37,14 +38,10 @@ class Store:
     async def back_up(self, file: Path, on_progress: Callable[[int, int], None]) -> int:
         """Copy everything, as it is at one moment, into a new SQLite file; returns the rows.
 
-        ``on_progress`` is called with (tables done, tables in all). Raises a ``StorageError``.
+        ``on_progress`` is called with (transactions done, transactions in all). Raises a
+        ``StorageError``. A backup that is cancelled leaves nothing behind.
         """
-        loop = asyncio.get_running_loop()
-
-        def report(done: int, tables: int) -> None:
-            loop.call_soon_threadsafe(on_progress, done, tables)
-
-        return await asyncio.to_thread(back_up, self._database, file, report)
+        return await run_long(partial(back_up, self._database, file), on_progress)
 
     async def aclose(self) -> None:
         """Finish the writes that are queued, then close every connection."""
