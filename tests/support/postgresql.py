@@ -18,13 +18,17 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 _BINARIES = ("initdb", "postgres")
-_READY = b"database system is ready to accept connections"
+_READY = (
+    b"database system is ready to accept connections",
+    b"database system is ready to accept read-only connections",
+)
 _USER = "bandari"
 
 
@@ -32,12 +36,71 @@ class PostgresqlMissing(Exception):
     """This machine has no PostgreSQL to start."""
 
 
+class Stop(Enum):
+    """How a server ends, by PostgreSQL's own names for it."""
+
+    FAST = signal.SIGINT
+    """Rolls back what runs, tells the clients, and closes its files in order."""
+    IMMEDIATE = signal.SIGQUIT
+    """As in a crash: recovers when it starts again."""
+
+
 class PostgresqlServer:
     """A running server; every database in it is empty or a copy."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, root: Path, identity: dict[str, Any], *, fsync: bool) -> None:
+        self.port = _free_port()
+        self._root = root
+        self._identity = identity
+        self._fsync = "on" if fsync else "off"
         self._numbers = iter(range(1_000_000))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._drain: threading.Thread | None = None
+
+    @property
+    def data(self) -> Path:
+        """The server's own directory."""
+        return self._root / "data"
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        self._drain = None
+        process = self._process = subprocess.Popen(
+            [
+                *(str(find_binaries() / "postgres"), "-D", str(self.data)),
+                *("-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}"),
+                *("-c", f"unix_socket_directories={self._root}", "-c", "max_connections=200"),
+                *("-c", f"fsync={self._fsync}", "-c", f"full_page_writes={self._fsync}"),
+                *("-c", "deadlock_timeout=100ms"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=self._root,
+            **self._identity,
+        )
+        assert process.stderr is not None
+        log: deque[bytes] = deque(maxlen=100)
+        for line in process.stderr:
+            log.append(line)
+            if any(ready in line for ready in _READY):
+                break
+        else:
+            raise RuntimeError(b"PostgreSQL did not start:\n" + b"".join(log))
+        # A pipe that nobody reads would stop the server once it is full.
+        self._drain = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+        self._drain.start()
+
+    def stop(self, how: Stop = Stop.IMMEDIATE) -> None:
+        """Returns when it has ended."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how.value)
+        process.wait(timeout=30)
+        if self._drain is not None:
+            self._drain.join()
+        assert process.stderr is not None
+        process.stderr.close()
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
@@ -55,6 +118,12 @@ class PostgresqlServer:
     def execute(self, sql: str, database: str = "postgres") -> None:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             connection.execute(sql.encode())
+
+    def ask(self, sql: str, database: str = "postgres") -> Any:
+        """The first value of the first row; None where there is no row."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            row = connection.execute(sql.encode()).fetchone()
+            return None if row is None else row[0]
 
 
 def find_binaries() -> Path:
@@ -86,10 +155,10 @@ def postgresql_server(*, fsync: bool = False) -> Iterator[PostgresqlServer]:
     try:
         if identity:
             os.chown(root, identity["user"], identity["group"])
-        data = root / "data"
+        server = PostgresqlServer(root, identity, fsync=fsync)
         subprocess.run(
             [
-                *(str(binaries / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust"),
+                *(str(binaries / "initdb"), "-D", str(server.data), "-U", _USER, "-A", "trust"),
                 *("-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
             ],
             check=True,
@@ -97,41 +166,11 @@ def postgresql_server(*, fsync: bool = False) -> Iterator[PostgresqlServer]:
             cwd=root,
             **identity,
         )
-        port = _free_port()
-        switch = "on" if fsync else "off"
-        process = subprocess.Popen(
-            [
-                *(str(binaries / "postgres"), "-D", str(data)),
-                *("-c", "listen_addresses=127.0.0.1", "-c", f"port={port}"),
-                *("-c", f"unix_socket_directories={root}", "-c", "max_connections=200"),
-                *("-c", f"fsync={switch}", "-c", f"full_page_writes={switch}"),
-                *("-c", "deadlock_timeout=100ms"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            cwd=root,
-            **identity,
-        )
-        log: deque[bytes] = deque(maxlen=100)
-        drain: threading.Thread | None = None
-        assert process.stderr is not None
         try:
-            for line in process.stderr:
-                log.append(line)
-                if _READY in line:
-                    break
-            else:
-                raise RuntimeError(b"PostgreSQL did not start:\n" + b"".join(log))
-            # A pipe that nobody reads would stop the server once it is full.
-            drain = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
-            drain.start()
-            yield PostgresqlServer(port)
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)  # at once, without tidying up
-            process.wait(timeout=30)
-            if drain is not None:
-                drain.join()
-            process.stderr.close()
+            server.stop()
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -51,6 +51,17 @@ class Verdict(Enum):
     """The operation itself is at fault."""
 
 
+class Outcome(Enum):
+    """What became of a transaction whose COMMIT was not answered."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    UNDECIDED = "undecided"
+    """It is still running: ask again."""
+    UNKNOWN = "unknown"
+    """This database cannot tell."""
+
+
 class Cursor(Protocol):
     """What ``sqlite3.Cursor`` and ``psycopg.Cursor`` have in common."""
 
@@ -72,9 +83,19 @@ class Connection(Protocol):
     """One connection of one thread, with its one cursor."""
 
     cursor: Cursor
+    transaction: str | None
+    """The database's own name of the transaction that ``begin`` started, by which a later
+    connection can be asked for its outcome. None where a COMMIT that failed took no effect."""
 
     def begin(self) -> None:
         """Start a transaction that may write."""
+        ...
+
+    def settled(self) -> int | None:
+        """The highest number up to which no transaction can appear any more.
+
+        None if that cannot be said soon. To be asked for outside of transactions.
+        """
         ...
 
     def begin_snapshot(self) -> None:
@@ -99,6 +120,17 @@ class Connection(Protocol):
 
     def close_dead_epochs(self) -> None:
         """Close the epochs whose server is gone without having said so."""
+        ...
+
+    def outcome_of(self, transaction: str) -> Outcome:
+        """What became of a transaction of an earlier connection."""
+        ...
+
+    def cut(self) -> None:
+        """Called by another thread: have the call under way fail, where that can be done.
+
+        Never raises, and does nothing to a connection that is closed.
+        """
         ...
 
     def close(self) -> None: ...

@@ -5,14 +5,22 @@ changed under their wallet's lock. Two servers then never wait for each other in
 they still do (new wallets, new rate cards), PostgreSQL breaks the circle and the batch runs again.
 
 A server is alive while its writer's session holds the advisory lock on the number of its epoch.
+
+A connection that breaks during COMMIT leaves its outcome open. So each transaction that may write
+notes its number, and the next connection asks what became of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from collections.abc import Sequence
+from time import monotonic, sleep
 from typing import Any, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import (
     ARRAY,
@@ -33,11 +41,21 @@ from sqlalchemy.engine import Connection as EngineConnection
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import Insert
 
-from bandari.adapters.storage.database import Connection, Cursor, Lock, Verdict
+from bandari.adapters.storage.database import Connection, Cursor, Lock, Outcome, Verdict
 from bandari.adapters.storage.schema import holds, wallets
 from bandari.adapters.storage.statements import compiled, given
 
 CONNECT_TIMEOUT_S = 5
+MAX_SETTLING_S = 5.0
+"""How long to wait for the transactions that run at one moment to end."""
+_POLL_S = 0.005
+_TCP: dict[str, int] = {
+    # A server whose machine or network is gone says nothing: this is how we notice.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 LOCKS = 0x62616E64
 """The first half of our advisory locks' keys ("band"); the second is an epoch, or this:"""
 _MIGRATION = 0
@@ -52,7 +70,11 @@ _SETTINGS = (
         " WHERE current_setting('synchronous_commit') = 'off'"
     ),
 )
-_READER_SETTINGS = ("SET default_transaction_read_only = on", "SET lock_timeout = '10s'")
+_READER_SETTINGS = (
+    "SET default_transaction_read_only = on",
+    "SET lock_timeout = '5s'",
+    "SET statement_timeout = '10s'",
+)
 
 _RETRY = frozenset({"40001", "40P01", "55P03"})
 _LOST = frozenset({"57P01", "57P02", "57P03"})
@@ -77,6 +99,19 @@ _TAKE = compiled(
     .with_for_update(key_share=True),
     *("account_ids", "hold_ids"),
 )
+# Two statements in one message: the number costs no round trip.
+_BEGIN = b"BEGIN; SELECT pg_current_xact_id()::text"
+# Numbers mean nothing to another cluster, nor after a failover: the standby gives them anew.
+_INCARNATION = (
+    b"SELECT system_identifier::text || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+    b" FROM pg_control_system()"
+)
+_STATUS = "SELECT pg_xact_status(%s::text::xid8)"
+_OUTCOMES = {
+    "committed": Outcome.COMMITTED,
+    "aborted": Outcome.ABORTED,
+    "in progress": Outcome.UNDECIDED,
+}
 _CLAIM = "SELECT pg_advisory_lock(%s::int, %s::int)"
 _RELEASE = "SELECT pg_advisory_unlock(%s::int, %s::int)"
 _END_FORMER_SESSION = (
@@ -84,6 +119,12 @@ _END_FORMER_SESSION = (
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND classid = %s::int AND objid = %s::int AND pid <> pg_backend_pid()"
 )
+_LAST_TRANSACTION = "SELECT coalesce(max(id), 0) FROM transactions"
+# Takes a number of PostgreSQL's own, which a standby cannot.
+_NEXT_TO_BEGIN = (
+    "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text::bigint END"
+)
+_OLDEST_RUNNING = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _REOPEN = "UPDATE epochs SET closed_ms = NULL WHERE id = %s"
 _UNCLOSED = (
     "SELECT id FROM epochs WHERE closed_ms IS NULL AND id IN (SELECT epoch FROM holds) ORDER BY id"
@@ -95,13 +136,40 @@ _CLOSE = "UPDATE epochs SET closed_ms = (extract(epoch FROM now()) * 1000)::bigi
 class PostgresqlConnection:
     """A connection that begins and commits only when it is told to."""
 
-    def __init__(self, raw: psycopg.Connection[Any], epochs: set[int]) -> None:
+    def __init__(
+        self, raw: psycopg.Connection[Any], epochs: set[int], incarnation: str = ""
+    ) -> None:
         self._raw = raw
         self._epochs = epochs
-        self.cursor = cast(Cursor, raw.cursor())
+        self._incarnation = incarnation
+        self._cursor = raw.cursor()
+        self.cursor = cast(Cursor, self._cursor)
+        self.transaction: str | None = None
+        # Of our own: libpq may close its own at any moment, and another file get the number.
+        self._socket = socket.socket(fileno=os.dup(raw.fileno()))
 
     def begin(self) -> None:
-        self.cursor.execute("BEGIN")
+        self.transaction = None
+        self._cursor.execute(_BEGIN, prepare=False)
+        self._cursor.nextset()
+        row = self._cursor.fetchone()
+        assert row is not None, "a function has a value"
+        self.transaction = f"{self._incarnation}/{row[0]}"
+
+    def settled(self) -> int | None:
+        # A number is given before its transaction is committed. But whoever has one has written to
+        # a wallet or a hold before, so it is among those that run now, and they come to an end.
+        (number,) = self.cursor.execute(_LAST_TRANSACTION).fetchone()
+        (later,) = self.cursor.execute(_NEXT_TO_BEGIN).fetchone()
+        deadline = monotonic() + MAX_SETTLING_S
+        while later is not None:
+            (oldest,) = self.cursor.execute(_OLDEST_RUNNING).fetchone()
+            if oldest >= later:
+                return int(number)
+            if monotonic() > deadline:
+                break
+            sleep(_POLL_S)
+        return None
 
     def begin_snapshot(self) -> None:
         self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -109,10 +177,10 @@ class PostgresqlConnection:
         self.cursor.execute("SET LOCAL statement_timeout = 0")
 
     def commit(self) -> None:
-        self.cursor.execute("COMMIT")
+        self._cursor.execute("COMMIT", prepare=False)
 
     def roll_back(self) -> None:
-        self.cursor.execute("ROLLBACK")
+        self._cursor.execute("ROLLBACK", prepare=False)
 
     def take(self, locks: Sequence[Lock]) -> None:
         if locks:
@@ -138,8 +206,22 @@ class PostgresqlConnection:
             if is_dead:
                 self.cursor.execute(_CLOSE, (epoch,))
 
+    def outcome_of(self, transaction: str) -> Outcome:
+        incarnation, _, number = transaction.rpartition("/")
+        if incarnation != self._incarnation:
+            return Outcome.UNKNOWN
+        row = self._cursor.execute(_STATUS, (number,)).fetchone()
+        assert row is not None, "a function has a value"
+        # No status: it is too long ago.
+        return _OUTCOMES.get(row[0], Outcome.UNKNOWN)
+
+    def cut(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._raw.close()
+        self._socket.close()
 
 
 class PostgresqlDatabase:
@@ -153,6 +235,7 @@ class PostgresqlDatabase:
     def connect(self) -> Connection:
         raw = self._open(_SETTINGS)
         try:
+            (incarnation,) = raw.execute(_INCARNATION).fetchone() or ("",)
             for epoch in self._epochs:
                 # The server may not have noticed yet that our former connection is gone.
                 raw.execute(_END_FORMER_SESSION, (LOCKS, epoch))
@@ -161,7 +244,7 @@ class PostgresqlDatabase:
         except BaseException:
             raw.close()
             raise
-        return PostgresqlConnection(raw, self._epochs)
+        return PostgresqlConnection(raw, self._epochs, incarnation)
 
     def connect_reader(self) -> Connection:
         return PostgresqlConnection(self._open(_READER_SETTINGS), self._epochs)
@@ -208,7 +291,10 @@ class PostgresqlDatabase:
         return engine
 
     def _open(self, settings: Sequence[str]) -> psycopg.Connection[Any]:
-        raw = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        # What the operator's URL says of these goes before.
+        ours = {"connect_timeout": CONNECT_TIMEOUT_S, **_TCP}
+        said = conninfo_to_dict(self._url)
+        raw = psycopg.connect(make_conninfo("", **{**ours, **said}), autocommit=True)
         try:
             # By default a number's size decides its type, and every mixture of sizes would be
             # another prepared statement.

@@ -16,7 +16,14 @@ from sqlalchemy.engine import Connection as EngineConnection
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import Insert
 
-from bandari.adapters.storage.database import Connection, Cursor, Lock, StorageError, Verdict
+from bandari.adapters.storage.database import (
+    Connection,
+    Cursor,
+    Lock,
+    Outcome,
+    StorageError,
+    Verdict,
+)
 from bandari.adapters.storage.schema import epochs
 from bandari.adapters.storage.statements import compiled, given
 
@@ -45,6 +52,7 @@ _UNAVAILABLE = frozenset(
     }
 )
 _PRIMARY_CODE = 0xFF
+_LAST_TRANSACTION = "SELECT coalesce(max(id), 0) FROM transactions"
 
 _dialect = SQLiteDialect_pysqlite(paramstyle="qmark")
 _CLOSE_OTHER_EPOCHS = compiled(
@@ -63,6 +71,7 @@ class SqliteConnection:
         self._raw = raw
         self._cursor = raw.cursor()
         self.cursor = cast(Cursor, self._cursor)
+        self.transaction: str | None = None
 
     def begin(self) -> None:
         deadline = time.monotonic() + MAX_WAIT_S
@@ -74,6 +83,11 @@ class SqliteConnection:
             except sqlite3.OperationalError as error:
                 if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
+
+    def settled(self) -> int | None:
+        # There is one writer at a time, so transactions appear in the order of their numbers.
+        (number,) = self.cursor.execute(_LAST_TRANSACTION).fetchone()
+        return int(number)
 
     def begin_snapshot(self) -> None:
         self.cursor.execute("BEGIN")
@@ -99,6 +113,12 @@ class SqliteConnection:
 
     def close_dead_epochs(self) -> None:
         """Nothing to do: ``epoch_opened`` did it. Whoever opened none cannot tell the dead."""
+
+    def outcome_of(self, transaction: str) -> Outcome:  # noqa: ARG002
+        return Outcome.UNKNOWN
+
+    def cut(self) -> None:
+        """Nothing to do: nobody can call a thread back that waits for its disk."""
 
     def close(self) -> None:
         # A cursor's unfinished statement would keep the connection and its lock alive.

@@ -1,4 +1,4 @@
-"""Group commit on a fake database: batches, culprits, outages, cancellation and the end."""
+"""Group commit on a fake database: batches, culprits, outages, limits, doubts and the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from bandari.adapters.storage.database import Connection, Database, Lock, Verdict
-from bandari.adapters.storage.group_commit import GroupCommit
+from bandari.adapters.storage.database import Connection, Database, Lock, Outcome, Verdict
+from bandari.adapters.storage.group_commit import GroupCommit, Patience
 from bandari.domain.faults import OwnFault, StoreUnavailable
 
 
@@ -28,6 +28,7 @@ class FakeConnection:
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
         self.written: list[str] = []
+        self.transaction = database.transaction
 
     def write(self, what: str) -> None:
         self.written.append(what)
@@ -37,24 +38,39 @@ class FakeConnection:
         self.written = []
 
     def take(self, locks: Sequence[Lock]) -> None:
+        self.database.meet("take")
         self.database.locks.append(list(locks))
 
     def commit(self) -> None:
         self.database.meet("commit")
         self.database.batches.append(self.written)
+        self.database.meet("answer")
 
     def roll_back(self) -> None:
         self.database.meet("roll back")
         self.database.rolled_back.append(self.written)
+
+    def outcome_of(self, transaction: str) -> Outcome:
+        assert transaction == self.database.transaction
+        self.database.meet("ask")
+        return self.database.outcomes.pop(0)
+
+    def cut(self) -> None:
+        self.database.cut.set()
 
     def close(self) -> None:
         self.database.closed += 1
 
 
 class FakeDatabase:
-    """Has trouble where and as often as it is told."""
+    """Has trouble where and as often as it is told, and stands still at a gate."""
 
     def __init__(self) -> None:
+        self.gates: dict[str, Gate] = {}
+        self.transaction: str | None = None
+        self.outcomes: list[Outcome] = []
+        self.cut = threading.Event()
+        self.failed = threading.Event()
         self.trouble: list[tuple[str, Verdict]] = []
         self.batches: list[list[str]] = []
         self.rolled_back: list[list[str]] = []
@@ -63,7 +79,10 @@ class FakeDatabase:
         self.closed = 0
 
     def meet(self, moment: str) -> None:
+        if moment in self.gates:
+            self.gates[moment].wait()
         if self.trouble and self.trouble[0][0] == moment:
+            self.failed.set()
             raise Trouble(self.trouble.pop(0)[1])
 
     def connect(self) -> FakeConnection:
@@ -83,13 +102,16 @@ class FakeDatabase:
 
 
 class Gate:
-    """An operation that keeps the writer busy until it is opened."""
+    """Keeps the writer busy until it is opened; also as an operation."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.opened = threading.Event()
 
     def __call__(self, _: Connection) -> None:
+        self.wait()
+
+    def wait(self) -> None:
         self.entered.set()
         assert self.opened.wait(30)
 
@@ -138,9 +160,12 @@ async def writer(
         lambda size, seconds: observed.append((size, seconds)),
         max_batch=8,
         max_queue=20,
+        patience=Patience(write_s=2, stuck_s=1, commit_s=30, watch_interval_s=0.005),
         monotonic=time,
     )
     yield writer
+    for gate in database.gates.values():
+        gate.opened.set()
     await writer.aclose()
 
 
@@ -292,11 +317,12 @@ async def test_a_connection_that_broke_while_idle_is_replaced(
     assert (database.connected, database.closed) == (2, 1)
 
 
-async def test_a_connection_that_broke_during_commit_is_not_trusted(
-    writer: GroupCommit, database: FakeDatabase
+@pytest.mark.parametrize("verdict", [Verdict.LOST, Verdict.UNAVAILABLE])
+async def test_a_commit_that_failed_and_cannot_be_in_doubt_was_not_made(
+    writer: GroupCommit, database: FakeDatabase, verdict: Verdict
 ) -> None:
     await writer.run((), write, "a")
-    database.trouble = [("commit", Verdict.LOST)]
+    database.trouble = [("commit", verdict)]
 
     with pytest.raises(StoreUnavailable):
         await writer.run((), write, "b")
@@ -436,3 +462,282 @@ async def test_an_observer_that_raises_loses_no_answer(database: FakeDatabase) -
     assert await writer.run((), write, "a") == "A"
     await writer.aclose()
     assert database.batches == [["a"]]
+
+
+def closed_door(database: FakeDatabase, moment: str) -> Gate:
+    """A gate at which the writer will stand still."""
+    gate = database.gates[moment] = Gate()
+    return gate
+
+
+async def is_entered(gate: Gate) -> None:
+    assert await asyncio.to_thread(gate.entered.wait, 30)
+
+
+async def written_once_it_is_back(writer: GroupCommit, what: str) -> str:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await writer.run((), write, what)
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+
+
+async def is_not_made(writing: asyncio.Future[str]) -> None:
+    with pytest.raises(StoreUnavailable, match="was not made"):
+        await asyncio.wait_for(writing, 30)
+
+
+class TestWaitingHasALimit:
+    async def test_whoever_waited_too_long_is_withdrawn_and_nobody_else(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        gate, first = await closed_gate(writer)
+        late = writer.run((), write, "late")
+        time.now += 1
+        in_time = writer.run((), write, "in time")
+        time.now += 1
+        await is_not_made(late)
+        gate.opened.set()
+
+        assert await in_time == "IN TIME"
+        await first
+        assert database.batches == [[], ["in time"]]
+
+    @pytest.mark.parametrize("moment", ["connect", "begin", "take"])
+    async def test_waiting_for_a_transaction_is_waiting(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time, moment: str
+    ) -> None:
+        gate = closed_door(database, moment)
+        late = writer.run((), write, "late")
+        await is_entered(gate)
+        time.now += 0.5
+        in_time = writer.run((), write, "in time")
+        time.now += 1.5
+        await is_not_made(late)
+        gate.opened.set()
+
+        assert await in_time == "IN TIME"
+        assert database.written == ["in time"]
+
+    async def test_a_transaction_of_which_nobody_is_left(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        gate = closed_door(database, "take")
+        late = writer.run((), write, "late")
+        await is_entered(gate)
+        time.now += 2
+        await is_not_made(late)
+        gate.opened.set()
+
+        assert await written_once_it_is_back(writer, "next") == "NEXT"
+        assert database.batches == [["next"]]
+        assert database.rolled_back == [[]]
+
+    async def test_what_was_rolled_back_waits_again(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        """Three run together; one is at fault, and while it is run again, the third is late."""
+        first_gate, first = await closed_gate(writer)
+        again = Gate()
+        runs = []
+
+        def fail_slowly(connection: Connection) -> None:
+            runs.append(1)
+            if len(runs) == 2:
+                again(connection)
+            raise ValueError("mine")
+
+        culprit, late = writer.run((), fail_slowly), writer.run((), write, "late")
+        first_gate.opened.set()
+        await is_entered(again)
+        time.now += 2
+        await is_not_made(late)
+        again.opened.set()
+
+        with pytest.raises(ValueError, match="mine"):
+            await culprit
+        await first
+        assert await writer.run((), write, "next") == "NEXT"
+        assert database.batches == [[], ["next"]]
+
+    async def test_a_transaction_that_runs_for_too_long_is_not_committed(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        gate, hanging = await closed_gate(writer)
+        time.now += 29
+        assert not hanging.done()
+        time.now += 1
+        with pytest.raises(StoreUnavailable, match="was not made"):
+            await hanging
+        assert await asyncio.to_thread(database.cut.wait, 30)
+        gate.opened.set()
+
+        assert await writer.run((), write, "next") == "NEXT"
+        assert database.batches == [["next"]]
+
+    async def test_a_large_batch_that_gets_on_is_not_stuck(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        gate, first = await closed_gate(writer)
+        time.now += 20
+        late = writer.run((), write, "taken")
+        gate.opened.set()
+        await first
+        assert await late == "TAKEN"
+
+
+class TestASlowCommit:
+    async def test_new_writes_are_refused_at_once_until_it_is_over(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        gate = closed_door(database, "commit")
+        inside = writer.run((), write, "inside")
+        await is_entered(gate)
+        time.now += 1
+        waiting = writer.run((), write, "waiting")
+        time.now += 0.1
+        with pytest.raises(StoreUnavailable, match="slow"):
+            writer.run((), write, "refused")
+        del database.gates["commit"]
+        gate.opened.set()
+
+        assert await inside == "INSIDE"
+        assert await waiting == "WAITING"
+        assert await writer.run((), write, "next") == "NEXT"
+        assert database.written == ["inside", "waiting", "next"]
+
+    @pytest.mark.parametrize("moment", ["connect", "begin", "take"])
+    async def test_so_they_are_while_it_cannot_begin(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time, moment: str
+    ) -> None:
+        gate = closed_door(database, moment)
+        inside = writer.run((), write, "inside")
+        await is_entered(gate)
+        time.now += 1.1
+        with pytest.raises(StoreUnavailable, match="slow"):
+            writer.run((), write, "refused")
+        gate.opened.set()
+        assert await inside == "INSIDE"
+
+    async def test_whoever_is_inside_hears_the_truth(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        gate = closed_door(database, "commit")
+        inside = writer.run((), write, "inside")
+        await is_entered(gate)
+        waiting = writer.run((), write, "waiting")
+        time.now += 29
+        await is_not_made(waiting)
+        assert not inside.done()
+        gate.opened.set()
+
+        assert await inside == "INSIDE"
+        assert database.written == ["inside"]
+
+    @pytest.mark.parametrize("took_effect", [True, False])
+    async def test_but_not_for_ever(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time, *, took_effect: bool
+    ) -> None:
+        database.transaction = "t1"
+        gate = closed_door(database, "commit")
+        inside = writer.run((), write, "inside")
+        await is_entered(gate)
+        time.now += 30
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            await inside
+        assert await asyncio.to_thread(database.cut.wait, 30)
+        database.outcomes = [Outcome.COMMITTED if took_effect else Outcome.ABORTED]
+        database.trouble = [("answer" if took_effect else "commit", Verdict.LOST)]
+        del database.gates["commit"]
+        gate.opened.set()
+
+        # What its caller was told of is not made later, behind his back.
+        assert await written_once_it_is_back(writer, "next") == "NEXT"
+        assert database.written == (["inside", "next"] if took_effect else ["next"])
+
+    async def test_closing_does_not_wait_for_ever(self, database: FakeDatabase) -> None:
+        patience = Patience(commit_s=0.05, watch_interval_s=60)
+        writer = GroupCommit(cast(Database, database), patience=patience)
+        gate = closed_door(database, "commit")
+        inside = writer.run((), write, "inside")
+        await is_entered(gate)
+        await asyncio.wait_for(writer.aclose(), 30)
+        assert not inside.done()
+        gate.opened.set()
+        assert await inside == "INSIDE"
+        await writer.aclose()
+
+
+class TestACommitWhoseAnswerWasLost:
+    @pytest.fixture(autouse=True)
+    async def _warm(self, writer: GroupCommit, database: FakeDatabase) -> None:
+        database.transaction = "t1"
+        await writer.run((), write, "warm")
+
+    async def test_it_was_committed(self, writer: GroupCommit, database: FakeDatabase) -> None:
+        database.trouble = [("answer", Verdict.LOST)]
+        database.outcomes = [Outcome.COMMITTED]
+
+        assert await writer.run((), write, "a") == "A"
+        assert database.written == ["warm", "a"]
+        assert database.connected == 2
+
+    @pytest.mark.parametrize("verdict", [Verdict.LOST, Verdict.UNAVAILABLE])
+    async def test_it_was_not(
+        self, writer: GroupCommit, database: FakeDatabase, verdict: Verdict
+    ) -> None:
+        database.trouble = [("commit", verdict)]
+        database.outcomes = [Outcome.ABORTED]
+
+        assert await writer.run((), write, "a") == "A"
+        assert database.written == ["warm", "a"]
+
+    async def test_it_is_not_decided_yet(self, writer: GroupCommit, database: FakeDatabase) -> None:
+        database.trouble = [("answer", Verdict.LOST)]
+        database.outcomes = [Outcome.UNDECIDED, Outcome.UNDECIDED, Outcome.COMMITTED]
+
+        assert await writer.run((), write, "a") == "A"
+        assert database.outcomes == []
+        assert database.written == ["warm", "a"]
+
+    async def test_the_database_is_gone_for_a_while(
+        self, writer: GroupCommit, database: FakeDatabase
+    ) -> None:
+        database.trouble = [
+            ("answer", Verdict.LOST),
+            ("connect", Verdict.UNAVAILABLE),
+            ("ask", Verdict.LOST),
+        ]
+        database.outcomes = [Outcome.COMMITTED]
+
+        assert await writer.run((), write, "a") == "A"
+        assert database.trouble == []
+        assert database.written == ["warm", "a"]
+
+    async def test_nobody_can_tell(self, writer: GroupCommit, database: FakeDatabase) -> None:
+        database.trouble = [("answer", Verdict.LOST)]
+        database.outcomes = [Outcome.UNKNOWN]
+
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            await writer.run((), write, "a")
+        assert await writer.run((), write, "b") == "B"
+        assert database.written == ["warm", "a", "b"]
+
+    async def test_the_database_does_not_come_back(
+        self, writer: GroupCommit, database: FakeDatabase, time: Time
+    ) -> None:
+        database.trouble = [("commit", Verdict.LOST)]
+        gate = closed_door(database, "connect")
+        inside = writer.run((), write, "a")
+        await is_entered(gate)
+        time.now += 30
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            await inside
+        database.trouble = [("connect", Verdict.UNAVAILABLE)]
+        database.failed.clear()
+        gate.opened.set()
+        await asyncio.to_thread(database.failed.wait, 30)
+        time.now += 5
+        assert await written_once_it_is_back(writer, "b") == "B"
+        assert database.written == ["warm", "b"]

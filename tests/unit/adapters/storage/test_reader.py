@@ -23,6 +23,10 @@ class FakeConnection:
     def __init__(self, number: int) -> None:
         self.number = number
         self.is_open = True
+        self.was_cut = threading.Event()
+
+    def cut(self) -> None:
+        self.was_cut.set()
 
     def close(self) -> None:
         self.is_open = False
@@ -119,3 +123,57 @@ async def test_waiting_has_an_end(reader: Reader, monkeypatch: pytest.MonkeyPatc
     opened.set()
     assert await first
     assert await reader.run(number) == 0
+
+
+class Hanging:
+    """Questions that are answered only when their connection is cut, and then with trouble."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.opened = threading.Event()
+        self.asked = 0
+
+    def __call__(self, connection: Connection) -> None:
+        self.asked += 1
+        self.entered.release()
+        assert cast(FakeConnection, connection).was_cut.wait(30)
+        assert self.opened.wait(30)
+        raise Trouble
+
+
+async def test_a_question_that_hangs(database: FakeDatabase) -> None:
+    reader, hanging = Reader(cast(Database, database), timeout_s=0.05), Hanging()
+    for _ in range(module.MAX_THREADS):
+        with pytest.raises(StoreUnavailable, match="slow"):
+            await reader.run(hanging)
+    # All threads hang: nobody is kept waiting for them.
+    with pytest.raises(StoreUnavailable, match="earlier reads"):
+        await reader.run(number)
+    assert hanging.asked == module.MAX_THREADS
+    hanging.opened.set()
+
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                assert await reader.run(number) >= module.MAX_THREADS
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+    # Nobody waits for their answers: they are not asked again.
+    assert hanging.asked == module.MAX_THREADS
+    await reader.aclose()
+
+
+async def test_a_question_behind_one_that_hangs_is_never_asked(
+    database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_THREADS", 1)
+    reader, hanging = Reader(cast(Database, database), timeout_s=0.05), Hanging()
+    asked: list[Connection] = []
+    first, behind = (asyncio.ensure_future(reader.run(what)) for what in (hanging, asked.append))
+    for waiting in (first, behind):
+        with pytest.raises(StoreUnavailable, match="slow"):
+            await waiting
+    hanging.opened.set()
+    await reader.aclose()
+    assert asked == []
