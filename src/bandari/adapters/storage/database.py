@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -68,7 +68,9 @@ class Cursor(Protocol):
     @property
     def rowcount(self) -> int: ...
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor: ...
+    def execute(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ..., /
+    ) -> Cursor: ...
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object: ...
 
@@ -140,6 +142,8 @@ class Database(Protocol):
     """One database, of one kind."""
 
     dialect: Dialect
+    has_writing_ctes: bool
+    """Whether one statement can write several tables (``combined.py``)."""
 
     def connect(self) -> Connection:
         """A connection for the writer."""

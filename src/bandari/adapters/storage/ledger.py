@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select, update
 
-from bandari.adapters.storage import verify
+from bandari.adapters.storage import combined, verify
 from bandari.adapters.storage.bounds import check_amount, check_count, check_text
-from bandari.adapters.storage.database import Connection, Database
+from bandari.adapters.storage.database import Connection, Database, Row
 from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.rows import basis_row, count_row, usage_row
 from bandari.adapters.storage.schema import (
     accounts,
     epochs,
@@ -23,7 +24,6 @@ from bandari.adapters.storage.schema import (
     wallets,
 )
 from bandari.adapters.storage.statements import (
-    BASIS,
     COUNT,
     HotStatements,
     compiled,
@@ -47,9 +47,6 @@ from bandari.domain.ledger import (
 from bandari.domain.pricing import RateCard
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.ports import HoldAlreadyEnded, Placement
-
-_NOT_COUNTED = (None,) * len(COUNT)
-_NO_BASIS = (None,) * len(BASIS)
 
 LATEST_RECEIPTS = 5_000
 """How many of the last receipts teach a new process about the models' tokenizers."""
@@ -163,6 +160,28 @@ class ColdStatements:
         )
 
 
+class _Ended(NamedTuple):
+    """A hold that has just ended."""
+
+    wallet_id: int
+    amount: int
+    key_id: int
+    rate_card_id: int
+    model: str
+    created_ms: int
+    end_user: str | None
+    rate_card_version: int
+
+
+class _Charged(NamedTuple):
+    """A wallet right after its charge; ``taken`` is what it paid."""
+
+    asset: str
+    taken: int
+    balance: int
+    account: str
+
+
 class SqlLedger:
     """``service.ports.Ledger`` on a database."""
 
@@ -199,7 +218,7 @@ class SqlLedger:
         for count in counts:
             check_count(count.count)
             check_text(count.hold_id)
-            rows.append((*_count_row(count.count), count.hold_id))
+            rows.append((*count_row(count.count), count.hold_id))
         if rows:
             await self._writer.run([count.hold_id for count in counts], self._count, rows)
 
@@ -249,31 +268,42 @@ class SqlLedger:
         return [(_hold(row), _rate_card(row[21:])) for row in rows]
 
     def _place(self, connection: Connection, hold: Hold) -> Placement:
-        execute = connection.cursor.execute
-        row = execute(
-            self._hot.reserve, (hold.amount, hold.account_id, hold.asset, hold.amount)
-        ).fetchone()
+        row = self._reserve(connection, hold)
+        is_placed = row is not None
         if row is None:
-            row = execute(self._cold.wallet, (hold.account_id, hold.asset)).fetchone()
+            parameters = (hold.account_id, hold.asset)
+            row = connection.cursor.execute(self._cold.wallet, parameters).fetchone()
             if row is None:
                 return Placement(False, None)
-            return Placement(False, Wallet(row[0], hold.account_id, hold.asset, row[1], row[2]))
-        execute(
-            self._hot.insert_hold,
-            (
-                hold.id,
-                row[0],
-                hold.amount,
-                hold.epoch,
-                hold.key_id,
-                hold.rate_card_id,
-                hold.model,
-                hold.created_ms,
-                hold.end_user,
-                *(_NOT_COUNTED if hold.counted is None else _count_row(hold.counted)),
-            ),
-        )
-        return Placement(True, Wallet(row[0], hold.account_id, hold.asset, row[1], row[2]))
+        wallet_id, balance, held = row
+        return Placement(is_placed, Wallet(wallet_id, hold.account_id, hold.asset, balance, held))
+
+    def _reserve(self, connection: Connection, hold: Hold) -> Row | None:
+        """Write the hold if its wallet has as much free: the wallet's id, balance and held then."""
+        execute = connection.cursor.execute
+        row: Row | None
+        if self._database.has_writing_ctes:
+            row = execute(combined.PLACE, combined.place_parameters(hold)).fetchone()
+            return row
+        guard = (hold.amount, hold.account_id, hold.asset, hold.amount)
+        row = execute(self._hot.reserve, guard).fetchone()
+        if row is not None:
+            execute(
+                self._hot.insert_hold,
+                (
+                    hold.id,
+                    row[0],
+                    hold.amount,
+                    hold.epoch,
+                    hold.key_id,
+                    hold.rate_card_id,
+                    hold.model,
+                    hold.created_ms,
+                    hold.end_user,
+                    *count_row(hold.counted),
+                ),
+            )
+        return row
 
     def _extend(self, connection: Connection, hold_id: str, amount: int, least: int) -> int:
         execute = connection.cursor.execute
@@ -292,12 +322,51 @@ class SqlLedger:
         connection.cursor.executemany(self._hot.count, rows)
 
     def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
-        execute = connection.cursor.execute
-        hold = execute(self._hot.end_hold, (charge.hold_id,)).fetchone()
-        if hold is None:
+        ended, charged = self._end(connection, charge)
+        if ended is None:
             return None
-        wallet_id, held, key_id, rate_card_id, model, created_ms, end_user, version = hold
+        if charged is None:
+            charged = self._charge(connection, charge, ended)
+        count = charge.count
+        return Receipt(
+            charge.hold_id,
+            charged.account,
+            ended.key_id,
+            ended.model,
+            charge.target,
+            charged.asset,
+            charged.taken,
+            charge.amount - charged.taken,
+            charged.balance,
+            ended.rate_card_version,
+            count.usage,
+            count.rule,
+            count.basis,
+            charge.ending,
+            ended.created_ms,
+            charge.ended_ms,
+            ended.end_user,
+            charge.finish_reason,
+            charge.reasoning_effort,
+        )
 
+    def _end(self, connection: Connection, charge: Charge) -> tuple[_Ended | None, _Charged | None]:
+        """End the hold, if it is open; where one statement can do it, charge its wallet too."""
+        execute = connection.cursor.execute
+        if not self._database.has_writing_ctes:
+            row = execute(self._hot.end_hold, (charge.hold_id,)).fetchone()
+            return None if row is None else _Ended(*row), None
+        row = execute(combined.POST, combined.post_parameters(charge)).fetchone()
+        if row is None:
+            return None, None
+        asset, balance, account = row[8:]
+        charged = None if asset is None else _Charged(asset, charge.amount, balance, account)
+        return _Ended(*row[:8]), charged
+
+    def _charge(self, connection: Connection, charge: Charge, ended: _Ended) -> _Charged:
+        """Charge the wallet of a hold that has ended, and write what is kept of it."""
+        execute = connection.cursor.execute
+        wallet_id, held = ended.wallet_id, ended.amount
         taken = charge.amount
         wallet = execute(self._hot.take_charge, (taken, held, wallet_id, held, taken)).fetchone()
         if wallet is None:
@@ -327,7 +396,6 @@ class SqlLedger:
             connection.cursor.executemany(
                 self._hot.insert_posting, [posting for posting in postings if posting[3]]
             )
-
         count = charge.count
         execute(
             self._hot.insert_receipt,
@@ -335,45 +403,25 @@ class SqlLedger:
                 charge.hold_id,
                 transaction_id,
                 wallet_id,
-                key_id,
-                rate_card_id,
-                model,
+                ended.key_id,
+                ended.rate_card_id,
+                ended.model,
                 charge.target,
                 taken,
                 overrun,
                 balance,
-                *_usage_row(count.usage),
+                *usage_row(count.usage),
                 count.rule.value,
                 charge.ending.value,
-                created_ms,
+                ended.created_ms,
                 charge.ended_ms,
-                end_user,
+                ended.end_user,
                 charge.finish_reason,
                 charge.reasoning_effort,
-                *_basis_row(count.basis),
+                *basis_row(count.basis),
             ),
         )
-        return Receipt(
-            charge.hold_id,
-            account,
-            key_id,
-            model,
-            charge.target,
-            asset,
-            taken,
-            overrun,
-            balance,
-            version,
-            count.usage,
-            count.rule,
-            count.basis,
-            charge.ending,
-            created_ms,
-            charge.ended_ms,
-            end_user,
-            charge.finish_reason,
-            charge.reasoning_effort,
-        )
+        return _Charged(asset, taken, balance, account)
 
     def _void(self, connection: Connection, hold_id: str) -> bool:
         hold = connection.cursor.execute(self._hot.end_hold, (hold_id,)).fetchone()
@@ -410,27 +458,6 @@ class SqlLedger:
 
     def _open_holds(self, connection: Connection) -> int:
         return int(connection.cursor.execute(self._cold.open_holds).fetchone()[0])
-
-
-def _count_row(count: Count) -> tuple[int | str | None, ...]:
-    return (*_usage_row(count.usage), count.rule.value, *_basis_row(count.basis))
-
-
-def _usage_row(usage: Usage) -> tuple[int, ...]:
-    return (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-    )
-
-
-def _basis_row(basis: Basis | None) -> tuple[int | None, ...]:
-    if basis is None:
-        return _NO_BASIS
-    ratios = basis.ratios
-    return (basis.input_bytes, basis.images, basis.output_bytes, ratios.input, ratios.output)
 
 
 def _basis(row: tuple[Any, ...]) -> Basis | None:

@@ -229,6 +229,7 @@ class PostgresqlDatabase:
 
     def __init__(self, url: str) -> None:
         self.dialect: Dialect = _dialect
+        self.has_writing_ctes = True
         self._url = url
         self._epochs: set[int] = set()
 

@@ -133,6 +133,7 @@ class SqliteDatabase:
         if not path or path == ":memory:":
             raise StorageError("A ledger in memory would not survive a restart; name a file.")
         self.dialect: Dialect = _dialect
+        self.has_writing_ctes = False
         self._path = Path(path)
 
     def connect(self) -> Connection:
