@@ -32,6 +32,7 @@ from bandari.adapters.providers.transport import HttpTransport, Timeouts
 from bandari.adapters.storage import Store, open_store
 from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Settings
 from bandari.domain.catalogue import LOCAL, Model
+from bandari.domain.faults import StoreUnavailable
 from bandari.domain.pricing import token_card
 from bandari.service import upkeep
 from bandari.service.access import Access
@@ -150,12 +151,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             return
         epoch = await store.ledger.open_epoch(clock.now_ms())
 
-        async def settle_dead() -> None:
-            settled = await upkeep.settle_dead_holds(store.ledger, clock)
-            if settled:
-                _log.warning("settled the holds of a server that died", extra={"settled": settled})
-
-        await settle_dead()
+        await upkeep.settle_dead_holds(store.ledger, clock)
         models = await _pinned_models(settings, store)
         inference = Inference(
             models=models,
@@ -172,22 +168,8 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             ),
         )
 
-        async def write_counts() -> None:
-            await inference.write_counts(store.ledger.count)
-
-        async def tell_open_holds() -> None:
-            metrics.holds_open(await store.ledger.open_holds())
-
         app = _app(settings, store, models, inference, metrics, clock, engine)
-        loops = [
-            asyncio.create_task(upkeep.repeat(name, step, interval_s))
-            for name, step, interval_s in (
-                ("running counts", write_counts, upkeep.COUNT_INTERVAL_S),
-                ("holds of dead servers", settle_dead, upkeep.DEAD_INTERVAL_S),
-                ("late settlements", inference.settle_late, upkeep.LATE_INTERVAL_S),
-                ("open holds", tell_open_holds, upkeep.HOLDS_INTERVAL_S),
-            )
-        ]
+        loops = upkeep.start_loops(inference, store.ledger, clock, metrics)
         async with listener.listening(app, bound):
             url = listener.url_of(bound)
             _log.info("serving", extra={"detail": url, "pid": os.getpid()})
@@ -199,7 +181,11 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        await store.ledger.close_epoch(epoch, clock.now_ms())
+        await inference.settle_rest()
+        try:
+            await store.ledger.close_epoch(epoch, clock.now_ms())
+        except StoreUnavailable:
+            _log.warning("the ledger cannot be told of the end; the next server will find it")
     _log.info("stopped")
 
 

@@ -127,11 +127,22 @@ def read(server: Bandari, key: str, body: str) -> str:
 
 
 def leave(server: Bandari, key: str, body: str, account: str) -> str:
-    """Go away once the provider's ten tokens are in the running count."""
+    """Go away once the provider's ten tokens have been read.
+
+    Of a stream there is a running count. An unstreamed answer has none: other answers are asked
+    for, which come through the same server later, and are read to their end.
+    """
+
+    others = server.new_key(f"beside {account}", CREDIT)
 
     def all_counted() -> bool:
-        rows = server.query("SELECT output_tokens FROM holds WHERE end_user = ?", account)
-        return bool(rows) and (rows[0]["output_tokens"] or 0) >= 10
+        if '"stream": true' in body:
+            rows = server.query("SELECT output_tokens FROM holds WHERE end_user = ?", account)
+            return bool(rows) and (rows[0]["output_tokens"] or 0) >= 10
+        if server.query("SELECT id FROM holds WHERE end_user = ?", account):
+            other = BODY % ("completes", "another", "true")
+            return [read(server, others, other) for _ in range(3)] == ["the answer"] * 3
+        return False
 
     host, port = server.url.removeprefix("http://").split(":")
     head = (

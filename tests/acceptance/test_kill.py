@@ -85,6 +85,9 @@ def kill_again_and_again(server: Bandari, upstream: CountingUpstream, rounds: in
         (engine,) = server.engine_pids()
         load = Load(server, list(keys.values()) * (CLIENTS // len(keys)), MODELS, chance)
         time.sleep(0.3 + chance.random())  # the moment is what is being tested
+        if number % 2:
+            counted = "SELECT id FROM holds WHERE output_tokens > 0"
+            wait_until(lambda: server.query(counted), what="a stream with a durable count")
         server.stop(signal.SIGKILL)
         load.stop()
         asked += load.asked

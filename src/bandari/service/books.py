@@ -106,24 +106,26 @@ class Reservation:
         for the extension only when the room is used up. What was denied is asked for again only
         then.
         """
-        covered = self.covered_output
         roll = ROLL_TOKENS * self.choices
-        if covered is None or output_tokens + roll // 2 < covered:
-            return True
-        if self.limit is not None and covered >= self.limit:
-            return True
-        if self._extension is None:
-            if self._is_denied and output_tokens < covered:
+        while True:
+            covered = self.covered_output
+            if covered is None or output_tokens + roll // 2 < covered:
                 return True
-            self._extension = asyncio.create_task(self._extend(max(output_tokens, covered)))
-        if output_tokens < covered:
-            if self._extension.done():
-                self._take_extension()
-            return True
-        await asyncio.wait({self._extension})
-        self._take_extension()
-        covered = self.covered_output
-        return covered is None or output_tokens < covered
+            if self.limit is not None and covered >= self.limit:
+                return True
+            if self._extension is None:
+                if self._is_denied and output_tokens < covered:
+                    return True
+                self._extension = asyncio.create_task(self._extend(max(output_tokens, covered)))
+            if output_tokens < covered:
+                if self._extension.done():
+                    self._take_extension()
+                return True
+            # What is under way was asked for when the answer was not as long: it may not be enough.
+            await asyncio.wait({self._extension})
+            self._take_extension()
+            if self._is_denied:
+                return False
 
     async def post(
         self,
@@ -216,11 +218,14 @@ class Books:
         self._ledger = ledger
         self._strays: deque[str] = deque()
 
+    @property
+    def has_strays(self) -> bool:
+        return bool(self._strays)
+
     async def end_strays(self) -> None:
         """Void the holds that belong to no answer. Raises like the ledger."""
         while self._strays:
-            with suppress(HoldAlreadyEnded):  # it had never been placed, or was voided after all
-                await self._ledger.void(self._strays[0])
+            await self._void(self._strays[0])
             self._strays.popleft()
 
     async def hold(self, wanted: HoldRequest, count_input: CountInput) -> Reservation | Deny:
@@ -254,7 +259,7 @@ class Books:
                 useless = reach < 1 or (reach < whole and _needs_whole(request, reach))
                 if useless:
                     if placement.placed:
-                        await self._ledger.void(hold.id)
+                        await self._void(hold.id)
                     break
             if placement.placed:
                 reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices)
@@ -270,6 +275,13 @@ class Books:
             f"prompt with the shortest useful answer may cost {max(needed, free + 1)}. "
             "Top up and try again.",
         )
+
+    async def _void(self, hold_id: str) -> None:
+        """It may have ended by itself: never placed, voided after all, or settled by a server that
+        took this one for dead.
+        """
+        with suppress(HoldAlreadyEnded):
+            await self._ledger.void(hold_id)
 
     @contextmanager
     def _kept_in_mind(self, hold_id: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from bandari.domain import problem
 from bandari.domain.catalogue import Model, Target
 from bandari.domain.chat import ChatRequest
-from bandari.domain.events import ChoiceFinished, Event, FinishReason
+from bandari.domain.events import ChoiceFinished, Event, FinishReason, UsageReported
 from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
 from bandari.domain.ledger import Count, Ending, RunningCount
 from bandari.domain.problem import Problem
@@ -137,8 +137,11 @@ class Generation:
         return self._stop_ending
 
     def progress(self) -> RunningCount | None:
-        """The count so far, if there is one that is not durable yet."""
-        if not self._meter.has_output:
+        """The count so far, if there is one that is not durable yet.
+
+        Only of streams: an unstreamed answer that dies with the server is free.
+        """
+        if not self.request.stream or not self._meter.has_output:
             return None
         count = self._meter.running()
         return None if count == self._durable_count else RunningCount(self.receipt_id, count)
@@ -217,6 +220,8 @@ class Generation:
                 finished = _finish_reason(events)
                 if finished is not None:
                     self._finish_reason = finished
+                elif _is_report(events):
+                    continue
                 elif not await self._may_go_on():
                     self._cut = self._finish_reason = FinishReason.LENGTH
                     return Ending.OUT_OF_BALANCE
@@ -351,6 +356,11 @@ class Generation:
         if not self._meter.has_output:
             return True
         return not self.request.stream and ending is not Ending.CLIENT_LEFT
+
+
+def _is_report(events: Sequence[Event]) -> bool:
+    """Whether they only tell the usage: nothing was generated that would have to be covered."""
+    return all(isinstance(event, UsageReported) for event in events)
 
 
 def _finish_reason(events: Sequence[Event]) -> FinishReason | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,7 @@ from msgspec import Struct
 from bandari.domain import bounds
 from bandari.domain.catalogue import ordered
 from bandari.domain.chat import ChatRequest
-from bandari.domain.faults import Draining, Overloaded
+from bandari.domain.faults import Draining, Overloaded, StoreUnavailable
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Ending, RunningCount
 from bandari.domain.outcome import Deny
@@ -29,6 +30,7 @@ from bandari.service.recording import Recording
 
 LAST_SETTLEMENTS_S = 10.0
 """How long the charges of answers that were cut at the end of draining may take."""
+SETTLE_AGAIN_S = 0.25
 
 
 class Settings(Struct, frozen=True):
@@ -158,6 +160,19 @@ class Inference:
         while self._unsettled:
             await self._unsettled[0].settle_late()
             self._unsettled.popleft()
+
+    async def settle_rest(self) -> None:
+        """After ``drain``: end what could not be ended yet, if the ledger can be written soon.
+
+        What is left open then is for the next server, by its last durable count.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SETTLEMENTS_S):
+                while self._unsettled or self._books.has_strays:
+                    with suppress(StoreUnavailable):
+                        await self.settle_late()
+                        return
+                    await asyncio.sleep(SETTLE_AGAIN_S)
 
     async def write_counts(
         self, write: Callable[[Sequence[RunningCount]], Awaitable[None]]

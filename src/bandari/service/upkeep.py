@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Charge, Ending
 from bandari.domain.pricing import charge_for
-from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger
+from bandari.service.inference import Inference
+from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger, Metrics
 
 COUNT_INTERVAL_S = 0.25
 HOLDS_INTERVAL_S = 5.0
@@ -33,6 +34,8 @@ async def settle_dead_holds(ledger: Ledger, clock: Clock) -> int:
     while True:
         dead = await ledger.dead_holds(DEAD_HOLDS_AT_ONCE)
         if not dead:
+            if settled:
+                _log.warning("settled the holds of a server that died", extra={"settled": settled})
             return settled
         for hold, card in dead:
             try:
@@ -52,6 +55,31 @@ async def settle_dead_holds(ledger: Ledger, clock: Clock) -> int:
             except HoldAlreadyEnded:  # another server settled it first
                 continue
             settled += 1
+
+
+def start_loops(
+    inference: Inference, ledger: Ledger, clock: Clock, metrics: Metrics
+) -> list[asyncio.Task[None]]:
+    """All that is done over and over beside the answers. Cancel the tasks to stop."""
+
+    async def write_counts() -> None:
+        await inference.write_counts(ledger.count)
+
+    async def settle_dead() -> None:
+        await settle_dead_holds(ledger, clock)
+
+    async def tell_open_holds() -> None:
+        metrics.holds_open(await ledger.open_holds())
+
+    return [
+        asyncio.create_task(repeat(what, step, interval_s))
+        for what, step, interval_s in (
+            ("running counts", write_counts, COUNT_INTERVAL_S),
+            ("holds of dead servers", settle_dead, DEAD_INTERVAL_S),
+            ("late settlements", inference.settle_late, LATE_INTERVAL_S),
+            ("open holds", tell_open_holds, HOLDS_INTERVAL_S),
+        )
+    ]
 
 
 async def repeat(what: str, step: Callable[[], Awaitable[None]], interval_s: float) -> None:

@@ -410,6 +410,19 @@ async def test_a_hold_whose_placing_was_not_confirmed_is_ended_when_the_store_is
     assert ledger.writes("void") == [ledger.log[0][2]]
 
 
+async def test_a_refusal_stays_one_where_another_server_has_ended_its_hold():
+    """It took this one for dead, because the connection to the database was lost."""
+    ledger = books(balance=PROMPT + 2000)
+
+    class Settled(Counter):
+        async def __call__(self) -> int | None:
+            await ledger.void("rcpt_1")
+            return None
+
+    refused = await hold(ledger, a_request(max_tokens=3000, **FORCED), count=Settled())
+    assert isinstance(refused, Deny)
+
+
 async def test_a_hold_that_was_never_placed_has_nothing_to_end():
     ledger = books()
     house = Books(ledger)

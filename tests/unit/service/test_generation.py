@@ -507,6 +507,26 @@ async def test_a_hold_that_had_ended_after_all_is_left_alone():
     assert house.books.writes("post") == []
 
 
+async def test_an_unstreamed_answer_has_no_running_count():
+    """If it dies with its server, it is free, as when the server stops."""
+    gate = Gate()
+    house = house_with(text("Hi"), counted(1), gate, finish(), usage(10, 1))
+    generation = await house.begin(a_request(stream=False))
+    await gate.reached.wait()
+    assert generation.progress() is None
+    gate.open()
+    await ended(generation, house.books)
+
+
+async def test_a_report_at_the_end_needs_no_cover():
+    """The wallet has not as much; but the answer was whole before its total was told."""
+    house = SmallHouse(upstream(text("Hi"), finish(), usage(4_000, 4_000)), balance=1_500)
+    done = await house.answer(a_request(max_tokens=100))
+    assert (done.receipt.ending, done.receipt.usage) == (Ending.COMPLETED, Usage(4_000, 4_000))
+    assert (done.receipt.amount, done.receipt.overrun) == (1_500, 6_500)
+    assert house.books.writes("extend") == []
+
+
 # -- tokens that nobody told -----------------------------------------------------------------------
 
 

@@ -143,6 +143,33 @@ async def test_a_limit_that_the_first_hold_covers_is_never_extended():
     assert not ledger.log
 
 
+async def test_reaching_the_limit_while_the_last_extension_is_under_way_is_no_denial():
+    ledger = books()
+    reservation = await reserved(ledger, max_tokens=1_500)
+    gate = ledger.held_up("extend")
+    assert await reservation.covers(600)
+    await gate.reached.wait()
+    waiting = asyncio.create_task(reservation.covers(1_500))
+    await until_idle()
+    gate.open()
+    assert await waiting
+    assert ledger.writes("extend") == [1_500 - ROLL_TOKENS]
+
+
+async def test_an_answer_that_outran_its_extension_asks_for_more():
+    """A piece of three thousand tokens, while what was asked for was enough for 1,024."""
+    ledger = books()
+    reservation = await reserved(ledger)
+    gate = ledger.held_up("extend")
+    assert await reservation.covers(600)
+    await gate.reached.wait()
+    waiting = asyncio.create_task(reservation.covers(3_600))
+    await until_idle()
+    gate.open()
+    assert await waiting
+    assert reservation.covered_output == 3_600 + ROLL_TOKENS
+
+
 async def test_free_output_is_never_extended():
     ledger = books(balance=PROMPT)
     reservation = await reserved(ledger, FREE_OUTPUT)

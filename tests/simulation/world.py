@@ -1,0 +1,391 @@
+"""A world: servers, providers, clients, a cashier and a disk, for some requests, from one seed.
+
+``run`` returns what happened, or raises a ``Violation`` whose text has the trace's last lines.
+Everything that is random is drawn from the seed; each part has a stream of draws of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections import Counter
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+from tests.simulation import draws
+from tests.simulation.books_model import expect
+from tests.simulation.clients import ask
+from tests.simulation.disk import Disk, Weather
+from tests.simulation.oracle import Oracle
+from tests.simulation.process import MAX_UNWINDING_ROUNDS, Process, task_factory
+from tests.simulation.servers import Server
+from tests.simulation.store import Store
+from tests.simulation.story import Story
+from tests.simulation.trace import Trace, Violation
+from tests.simulation.upstreams import PROVIDERS, SimulatedUpstream
+from tests.support.virtual_time import VirtualClock, VirtualLoop
+
+from bandari.domain.faults import StoreUnavailable
+from bandari.domain.keys import Principal
+from bandari.service.inference import Settings
+
+CALM_S = 60.0
+"""After the faults have stopped and the last client has gone, within this all is settled."""
+QUIET_S = 30.0
+"""And in this long after that nothing happens any more."""
+MEAN_LIFE_S = 60.0
+LONGEST_DRAIN_S = 8.0
+TRANSFERS_PER_S = 0.12
+SHOWN_LINES = 100
+PROMPT_MARGIN = 100
+READ_RECEIPTS = 20
+
+
+@dataclass
+class Report:
+    """What happened in a world."""
+
+    seed: int
+    requests: int
+    happened: Counter[str]
+    digest: int
+    virtual_s: float
+
+
+def run(seed: int, requests: int) -> Report:
+    """One world. The same seed and number of requests give the same report, to the digest."""
+    was_enabled = gc.isenabled()
+    gc.disable()  # when it runs depends on what ran before, and what it finds may still speak
+    logging.disable(logging.CRITICAL)
+    loop = VirtualLoop()
+    loop.set_task_factory(task_factory)  # type: ignore[arg-type]
+    world = _World(seed, requests, loop)
+    try:
+        loop.run_until_complete(world.live())
+        world.judge()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told below, with the trace
+        world.failed = world.failed or error
+    finally:
+        loop.set_exception_handler(lambda loop, context: None)
+        _unwind(loop)
+        loop.close()
+        world.disk.close()
+        logging.disable(logging.NOTSET)
+        if was_enabled:
+            gc.enable()
+    if world.failed is not None:
+        lines = "\n".join(world.trace.last(SHOWN_LINES))
+        raise Violation(f"{lines}\n\n{world.failed}") from world.failed
+    trace = world.trace
+    return Report(seed, requests, trace.happened, trace.digest, loop.time())
+
+
+def _unwind(loop: VirtualLoop) -> None:
+    """End what a world that failed has left, so that nothing of it speaks up in the next."""
+    for _ in range(MAX_UNWINDING_ROUNDS):
+        tasks = asyncio.all_tasks(loop)
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(1.0))
+
+
+class _World:
+    def __init__(self, seed: int, requests: int, loop: VirtualLoop) -> None:
+        self.failed: BaseException | None = None
+        self.trace = Trace(loop.time)
+        self._seed = seed
+        self._requests = requests
+        self._loop = loop
+        loop.set_exception_handler(self._unhandled)
+        self._draws = self._stream("world")
+        self._clock = VirtualClock(loop)
+        self._is_shared = self._draws.random() < 0.75
+        self.disk = Disk(self._stream("disk"), self.trace, is_shared=self._is_shared)
+        self._models = draws.models(self._draws)
+        self._stories: dict[str, Story] = {}
+        self._upstreams = {
+            habits.name: SimulatedUpstream(
+                habits, self._stories, self._stream(f"upstream {habits.name}"), self.trace
+            )
+            for habits in PROVIDERS
+        }
+        self._slots = self._draws.randrange(1, 4) if self._is_shared else 1
+        self._settings = Settings(
+            max_open=self._draws.choice((40, 200)),
+            max_recording_bytes=self._draws.choice((8_000, 2**25)),
+        )
+        self._oracle = Oracle(self.disk, self.trace, self._settings.max_recording_bytes)
+        self._servers: dict[str, Server] = {}
+        self._principals: list[tuple[Principal, int]] = []
+        self._weights: list[int] = []
+        self._handlers: list[asyncio.Task[Any]] = []
+        self._main: asyncio.Task[Any] | None = None
+        self._calm = asyncio.Event()
+
+    async def live(self) -> None:
+        """From the first account to the silence after the last request."""
+        self._main = asyncio.current_task()
+        office = Process("office")
+        self._office = Store(self.disk, office.name)
+        await office.start(self._open_accounts())
+        self.disk.weather = self._weather()
+        slots = [
+            asyncio.ensure_future(self._watched(self._keep_up(slot))) for slot in range(self._slots)
+        ]
+        cashier = office.start(self._watched(self._keep_cash()))
+        await self._send_requests()
+        self._calm.set()
+        self.disk.end_of_faults()
+        self.trace.tell("calm")
+        await asyncio.wait(slots)
+        await asyncio.wait(self._handlers)
+        cashier.cancel()
+        await asyncio.sleep(CALM_S)
+        self._look_after_tasks()
+        if self.disk.model.holds:
+            raise Violation(f"holds that nobody ends: {sorted(self.disk.model.holds)}")
+        ended = len(self.disk.model.ended)
+        await asyncio.sleep(QUIET_S)
+        if ended != len(self.disk.model.ended):
+            raise Violation("something was charged after all had ended")
+        for server in list(self._servers.values()):
+            await server.process.start(server.drain(1.0))
+            await server.exit()
+        await self._read_receipts()
+
+    def judge(self) -> None:
+        """When all is over: the audit, and then each request."""
+        self._audit()
+        known = {story.hold_id for story in self._stories.values()}
+        for hold_id in self.disk.model.ended:
+            if hold_id not in known:
+                raise Violation(f"the hold {hold_id} belongs to nobody")
+        for story in self._stories.values():
+            try:
+                self._oracle.judge(story)
+            except Violation as violation:
+                lines = [*self.trace.last(30, story.name), *self.trace.last(30, story.hold_id)]
+                raise Violation("\n".join([*lines, str(violation)])) from violation
+
+    async def _read_receipts(self) -> None:
+        """What can be read is what was told: of some receipts, by their owner and by others."""
+        ledger = self._office.ledger
+        for story in self._draws.sample(list(self._stories.values()), READ_RECEIPTS):
+            ended = self.disk.model.ended.get(story.hold_id)
+            right = None if ended is None else ended.receipt
+            account_id = story.principal.account_id
+            for reader, found in ((account_id, right), (None, right), (account_id + 1, None)):
+                read = await ledger.receipt(story.hold_id, reader)
+                expect(read == found, f"the receipt {found}", read)
+
+    async def _open_accounts(self) -> None:
+        office = self._office
+        now_ms = self._clock.now_ms()
+        for number, plan in enumerate(draws.accounts(self._draws)):
+            account = await office.create_account(plan.name, now_ms)
+            key = await office.create_key(account.id, number, now_ms)
+            for asset, amount in plan.first.items():
+                await office.transfer(account.id, asset, amount, now_ms)
+            principal = Principal(key.id, account.id, plan.name, "default", tuple(plan.first))
+            self._principals.append((principal, plan.top_up))
+            self._weights.append(plan.weight)
+
+    async def _keep_cash(self) -> None:
+        """Top-ups, and now and then somebody takes money out."""
+        stream = self._stream("cashier")
+        while True:
+            await asyncio.sleep(stream.expovariate(TRANSFERS_PER_S))
+            number = stream.randrange(len(self._principals))
+            principal, top_up = self._principals[number]
+            if not principal.assets:
+                continue
+            asset, amount = stream.choice(principal.assets), stream.randrange(1, top_up + 2)
+            chance = stream.random()
+            if chance < 0.25:
+                amount = -amount
+            elif chance < 0.3:
+                asset = stream.choice(draws.ASSETS)  # perhaps the first of its kind
+            try:
+                wallet = await self._office.transfer(
+                    principal.account_id, asset, amount, self._clock.now_ms()
+                )
+            except StoreUnavailable:
+                continue
+            self.trace.count("transfer" if wallet is not None else "transfer refused")
+            if asset not in principal.assets:
+                principal = replace(principal, assets=(*principal.assets, asset))
+                self._principals[number] = (principal, top_up)
+                self.trace.count("new wallet")
+
+    async def _send_requests(self) -> None:
+        """In bursts, and until the last of them has begun."""
+        stream = self._stream("clients")
+        rate = stream.choice((1.5, 4.0, 10.0))
+        for number in range(self._requests):
+            if number % 50 == 0:
+                rate = stream.choice((0.3, 1.5, 4.0, 10.0, 40.0))
+            await asyncio.sleep(stream.expovariate(rate))
+            story = self._story(stream, number)
+            serving = [server for server in self._servers.values() if server.is_serving]
+            if not serving:
+                story.outcome = "no server"
+                continue
+            server = stream.choice(serving)
+            self.trace.tell("asks", f"{story.name} of {server.name}")
+            handler = server.process.start(ask(server, story, self._saw_end))
+            self._handlers.append(handler)
+
+    def _story(self, stream: Random, number: int) -> Story:
+        model = stream.choice(self._models)
+        principal, _ = stream.choices(self._principals, self._weights)[0]
+        plan = draws.request(stream, model, f"r{number}")
+        story = Story(
+            number,
+            plan.request,
+            principal,
+            plan.prompt_tokens,
+            plan.leaves_after_s,
+            plan.pause_s,
+            plan.given_up_after_s,
+            prompt_is_cut=plan.prompt_tokens + PROMPT_MARGIN > model.context_window,
+        )
+        self._stories[story.name] = story
+        return story
+
+    async def _keep_up(self, slot: int) -> None:
+        """Start a server, let it live, end it, and start the next; the last one stays."""
+        stream = self._stream(f"slot {slot}")
+        life_s = stream.choice((MEAN_LIFE_S / 4, MEAN_LIFE_S, MEAN_LIFE_S * 4))
+        for incarnation in range(1_000_000):
+            server = self._server(f"s{slot}.{incarnation}", stream)
+            booting = server.process.start(server.boot())
+            await asyncio.wait({booting}, timeout=stream.expovariate(1 / life_s))
+            if booting.done() and booting.exception() is not None:
+                if not isinstance(booting.exception(), StoreUnavailable):
+                    raise Violation("a server cannot start") from booting.exception()
+                self.trace.tell("failed to start", server.name)
+                await self._end(server, server.exit())
+                await asyncio.sleep(0.5)
+                continue
+            if booting.done():
+                try:
+                    async with asyncio.timeout(stream.expovariate(1 / life_s)):
+                        await self._calm.wait()
+                    return
+                except TimeoutError:
+                    pass
+                if stream.random() < 0.3:
+                    await self._drain(server, stream)
+                    continue
+            elif self._calm.is_set():
+                await booting
+                return
+            else:
+                self.trace.count("crash while starting")
+            if stream.random() < 0.5:
+                await self._moment_of_a_commit(server, stream)
+            await self._end(server, server.crash(stream.choice((0.0, 0.0, 2.0))))
+            if self._is_shared:
+                await asyncio.sleep(stream.choice((0.1, 1.0, 15.0)))
+            else:
+                await asyncio.sleep(2.0 + stream.random())
+
+    async def _moment_of_a_commit(self, server: Server, stream: Random) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await server.store.writer.next_batch()
+                await asyncio.sleep(0.005 * stream.random() ** 2)
+
+    async def _drain(self, server: Server, stream: Random) -> None:
+        for story in server.stories.values():
+            story.was_drained = True
+        draining = server.process.start(server.drain(stream.random() * LONGEST_DRAIN_S))
+        # A second signal, or the patience of whoever sent the first, may end it at once.
+        await asyncio.wait({draining}, timeout=None if stream.random() < 0.8 else 1.0)
+        if not draining.done():
+            await self._end(server, server.crash(0.0))
+            return
+        if draining.exception() is not None:
+            if not isinstance(draining.exception(), StoreUnavailable):
+                raise Violation("a drain failed") from draining.exception()
+            self.trace.tell("epoch left open", server.name)
+        await self._end(server, server.exit())
+
+    async def _end(self, server: Server, ending: Any) -> None:
+        del self._servers[server.name]
+        await ending
+        self._audit()
+        for story in self._stories.values():
+            if story.server == server.name:
+                story.server_is_gone = True
+
+    def _audit(self) -> None:
+        """The real one, and the model."""
+        self.disk.compare(thoroughly=True)
+        audit = self.disk.verify()
+        if not audit.is_clean:
+            raise Violation(f"the audit found {audit.differences}")
+
+    def _server(self, name: str, stream: Random) -> Server:
+        server = Server(
+            name,
+            disk=self.disk,
+            models=draws.new_prices(stream, self._models),
+            upstreams=self._upstreams,
+            clock=self._clock,
+            trace=self.trace,
+            draws=stream,
+            settings=self._settings,
+        )
+        self._servers[name] = server
+        return server
+
+    def _weather(self) -> Weather:
+        """Some worlds are calm, some are rough."""
+        match self._draws.randrange(4):
+            case 0:
+                return Weather(refuses=0, outage=0, told_too_early=0, unknown=0)
+            case 1:
+                return Weather(refuses=0.03, outage=0.005, told_too_early=0.01, unknown=0.03)
+        return Weather()
+
+    def _stream(self, name: str) -> Random:
+        return Random(f"{self._seed} {name}")
+
+    def _saw_end(self, story: Story) -> None:
+        try:
+            self._oracle.saw_end(story)
+        except Violation as violation:
+            self._fail(violation)
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do part of the world's own work, whose failure is the world's."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - nobody awaits it
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failed is None and self._main is not None:
+            self.failed = error
+            self._main.cancel()
+
+    def _look_after_tasks(self) -> None:
+        for server in self._servers.values():
+            server.process.look_after_tasks()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody took: in a timer's call it is a violation.
+
+        In a task, its process looks after it; what unwinds with a dead process may fail as it will.
+        """
+        error = context.get("exception")
+        if "task" not in context and "future" not in context and error is not None:
+            self._fail(error)
