@@ -1,8 +1,10 @@
 """PostgreSQL: many servers at once, each with its own writer.
 
 Order of locks: a batch first locks the wallets it will change, by their ids; holds are only
-changed under their wallet's lock. Two servers then never wait for each other in a circle. Where
-they still do (new wallets, new rate cards), PostgreSQL breaks the circle and the batch runs again.
+changed under their wallet's lock. Two servers then never wait for each other in a circle. A batch
+of one is spared that: its own statements lock what they change. Where servers still wait in a
+circle (both end one hold, new wallets, new rate cards), PostgreSQL breaks it and the batch runs
+again.
 
 A server is alive while its writer's session holds the advisory lock on the number of its epoch.
 
@@ -183,7 +185,7 @@ class PostgresqlConnection:
         self._cursor.execute("ROLLBACK", prepare=False)
 
     def take(self, locks: Sequence[Lock]) -> None:
-        if locks:
+        if len(locks) > 1:
             account_ids = list({lock for lock in locks if isinstance(lock, int)})
             hold_ids = list({lock for lock in locks if isinstance(lock, str)})
             self.cursor.execute(_TAKE, (account_ids, hold_ids)).fetchall()
