@@ -132,7 +132,6 @@ def leave(server: Bandari, key: str, body: str, account: str) -> str:
     Of a stream there is a running count. An unstreamed answer has none: other answers are asked
     for, which come through the same server later, and are read to their end.
     """
-
     others = server.new_key(f"beside {account}", CREDIT)
 
     def all_counted() -> bool:

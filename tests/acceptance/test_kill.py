@@ -64,6 +64,9 @@ def check_books(server: Bandari, asked: list[Asked], upstream: CountingUpstream)
     return Counter(row["ending"] for row in receipts)
 
 
+COUNTED = "SELECT id FROM holds WHERE output_tokens > 0"
+
+
 def check_what_was_left(server: Bandari, left: list[dict[str, Any]]) -> None:
     """What the kill left open is charged by its last durable count, or not at all without one."""
     for hold in left:
@@ -86,8 +89,7 @@ def kill_again_and_again(server: Bandari, upstream: CountingUpstream, rounds: in
         load = Load(server, list(keys.values()) * (CLIENTS // len(keys)), MODELS, chance)
         time.sleep(0.3 + chance.random())  # the moment is what is being tested
         if number % 2:
-            counted = "SELECT id FROM holds WHERE output_tokens > 0"
-            wait_until(lambda: server.query(counted), what="a stream with a durable count")
+            wait_until(lambda: server.query(COUNTED), what="a stream with a durable count")
         server.stop(signal.SIGKILL)
         load.stop()
         asked += load.asked
