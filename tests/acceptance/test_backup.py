@@ -174,6 +174,11 @@ def test_a_disk_that_is_full(data: Path, tmp_path: Path) -> None:
     assert list(target.iterdir()) == []
 
 
+def heeding_interrupts() -> None:
+    """A shell's background jobs ignore SIGINT, and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_backup_leaves_nothing(tmp_path: Path) -> None:
     data, target = tmp_path / "data", tmp_path / "target"
     data.mkdir()
@@ -182,7 +187,11 @@ def test_an_interrupted_backup_leaves_nothing(tmp_path: Path) -> None:
     part = target / "copy.db.part"
     command = [sys.executable, "-m", "bandari", "backup", str(target / "copy.db")]
     with subprocess.Popen(
-        [*command, "--data", str(data)], stderr=subprocess.PIPE, text=True, env=environment()
+        [*command, "--data", str(data)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=heeding_interrupts,
     ) as process:
         # Well under way, and not nearly done: the whole copy has some 25 MB.
         wait_until(lambda: part.exists() and part.stat().st_size > 1_000_000, what="the beginning")
