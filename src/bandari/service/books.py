@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -247,7 +247,7 @@ class Books:
         free = 0
         for _ in range(MAX_PLACE_ATTEMPTS):
             hold = _hold(wanted, card, ceiling_for(card, prompt.tokens, ahead * choices))
-            with self._kept_in_mind(hold.id):
+            try:
                 placement = await self._ledger.place(hold)
                 if placement.wallet is None:
                     return _no_wallet(model, principal)
@@ -261,6 +261,10 @@ class Books:
                     if placement.placed:
                         await self._void(hold.id)
                     break
+            except BaseException:
+                # Whatever went wrong, the hold may stand, and nobody else knows of it.
+                self._strays.append(hold.id)
+                raise
             if placement.placed:
                 reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices)
                 reservation.exact_input = prompt.exact
@@ -282,15 +286,6 @@ class Books:
         """
         with suppress(HoldAlreadyEnded):
             await self._ledger.void(hold_id)
-
-    @contextmanager
-    def _kept_in_mind(self, hold_id: str) -> Iterator[None]:
-        """Whatever goes wrong within, the hold may stand, and nobody else knows of it."""
-        try:
-            yield
-        except BaseException:
-            self._strays.append(hold_id)
-            raise
 
 
 def _reach(card: RateCard, input_tokens: int, amount: int, choices: int, whole: int) -> int:

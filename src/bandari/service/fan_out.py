@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 import msgspec
@@ -22,28 +22,23 @@ MAX_CALLS_AT_ONCE = 8
 MAX_WAITING_BATCHES = 64
 
 
-@asynccontextmanager
-async def generate(
+def generate(
     upstream: Upstream, request: ChatRequest, model: str
-) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
     """Like ``Upstream.generate``, for any number of choices.
 
     Calls that were fanned out begin with the first item, and raise there; a failure of one ends
     them all.
     """
-    choices = request.sampling.n
-    if choices <= upstream.max_choices:
-        async with upstream.generate(request, model) as batches:
-            yield batches
-        return
-    calls = _FanOut(upstream, model)
-    async with calls:
-        yield calls.merged(request)
+    if request.sampling.n <= upstream.max_choices:
+        return upstream.generate(request, model)
+    return _FanOut(upstream, request, model)
 
 
 class _FanOut:
-    def __init__(self, upstream: Upstream, model: str) -> None:
+    def __init__(self, upstream: Upstream, request: ChatRequest, model: str) -> None:
         self._upstream = upstream
+        self._request = request
         self._model = model
         self._queue: asyncio.Queue[Sequence[Event] | BaseException | None] = asyncio.Queue(
             MAX_WAITING_BATCHES
@@ -52,8 +47,8 @@ class _FanOut:
         self._usages: dict[int, Usage] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> None:
-        return None
+    async def __aenter__(self) -> AsyncIterator[Sequence[Event]]:
+        return self._merged()
 
     async def __aexit__(
         self,
@@ -65,8 +60,8 @@ class _FanOut:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def merged(self, request: ChatRequest) -> AsyncIterator[Sequence[Event]]:
-        shares = list(_shares(request, self._upstream.max_choices))
+    async def _merged(self) -> AsyncIterator[Sequence[Event]]:
+        shares = list(_shares(self._request, self._upstream.max_choices))
         self._tasks = [asyncio.create_task(self._call(share, first)) for first, share in shares]
         running = len(self._tasks)
         while running:
