@@ -7,14 +7,11 @@ protocol that is spoken over it. ``HttpTransport`` is the real one; tests exchan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
+from types import TracebackType
 from typing import Protocol
 
 from msgspec import Struct
@@ -31,6 +28,7 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from bandari.domain.faults import (
+    UpstreamFault,
     UpstreamInterrupted,
     UpstreamMalformed,
     UpstreamOverloaded,
@@ -42,6 +40,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """The largest unstreamed answer that is read."""
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
+
+IDLE_STEPS = 16
+"""A silent upstream is given up after ``idle_ms``, or up to a sixteenth of it earlier."""
 
 
 class Timeouts(Struct, frozen=True):
@@ -85,18 +86,14 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-@contextmanager
-def _map_exceptions() -> Iterator[None]:
-    try:
-        yield
-    except (BuilderError, ConnectError, ConnectTimeoutError) as error:
-        raise UpstreamUnreachable from error
-    except PoolTimeoutError as error:
-        raise UpstreamOverloaded from error
-    except RequestTimeoutError as error:
-        raise UpstreamTimeout from error
-    except PyreqwestError as error:
-        raise UpstreamInterrupted from error
+def _fault_of(error: PyreqwestError) -> UpstreamFault:
+    if isinstance(error, BuilderError | ConnectError | ConnectTimeoutError):
+        return UpstreamUnreachable()
+    if isinstance(error, PoolTimeoutError):
+        return UpstreamOverloaded()
+    if isinstance(error, RequestTimeoutError):
+        return UpstreamTimeout()
+    return UpstreamInterrupted()
 
 
 class HttpTransport:
@@ -136,24 +133,8 @@ class HttpTransport:
             .build()
         )
 
-    @asynccontextmanager
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
-        try:
-            timeouts = self._timeouts
-            latest = asyncio.get_running_loop().time() + timeouts.answer_ms / 1000
-            first_ms = min(timeouts.first_event_ms, timeouts.answer_ms)
-            async with asyncio.timeout(first_ms / 1000) as deadline:
-                with _map_exceptions():
-                    try:
-                        request, response = await self._sent(url, headers, body)
-                    except ConnectError:
-                        request, response = await self._sent(url, headers, body)
-                try:
-                    yield _HttpReply(response, deadline, timeouts.idle_ms / 1000, latest)
-                finally:
-                    await request.__aexit__(None, None, None)
-        except TimeoutError as error:
-            raise UpstreamTimeout from error
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> _Post:
+        return _Post(self, self._timeouts, url, headers, body)
 
     async def close(self) -> None:
         for task in self._abandoned:
@@ -161,9 +142,10 @@ class HttpTransport:
         await asyncio.gather(*self._abandoned, return_exceptions=True)
         await self._client.close()
 
-    async def _sent(
+    async def sent(
         self, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[StreamRequest, Response]:
+        """Send, and wait for the head of the answer. Raises like pyreqwest."""
         # With its default read-ahead the connection would outlive a reader that leaves early.
         try:
             request = (
@@ -189,6 +171,79 @@ async def _close_when_entered(request: StreamRequest, entering: asyncio.Future[R
     with suppress(PyreqwestError):
         await entering
         await request.__aexit__(None, None, None)
+
+
+class _Post:
+    """One request, from its sending to the end of its answer. (A class because a generator's
+    context would cost as much as all the rest of it.)
+    """
+
+    __slots__ = ("_body", "_deadline", "_headers", "_request", "_timeouts", "_transport", "_url")
+
+    _deadline: asyncio.Timeout
+    _request: StreamRequest
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        timeouts: Timeouts,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> None:
+        self._transport = transport
+        self._timeouts = timeouts
+        self._url = url
+        self._headers = headers
+        self._body = body
+
+    async def __aenter__(self) -> _HttpReply:
+        timeouts = self._timeouts
+        latest = asyncio.get_running_loop().time() + timeouts.answer_ms / 1000
+        first_ms = min(timeouts.first_event_ms, timeouts.answer_ms)
+        self._deadline = asyncio.timeout(first_ms / 1000)
+        await self._deadline.__aenter__()
+        try:
+            response = await self._send()
+        except BaseException as error:
+            await self._end(type(error), error, error.__traceback__)
+            raise
+        return _HttpReply(response, self._deadline, timeouts.idle_ms / 1000, latest)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._request.__aexit__(None, None, None)
+        except BaseException as failure:
+            await self._end(type(failure), failure, failure.__traceback__)
+            raise
+        await self._end(kind, error, trace)
+
+    async def _send(self) -> Response:
+        sent = self._transport.sent
+        try:
+            try:
+                self._request, response = await sent(self._url, self._headers, self._body)
+            except ConnectError:
+                self._request, response = await sent(self._url, self._headers, self._body)
+        except PyreqwestError as error:
+            raise _fault_of(error) from error
+        return response
+
+    async def _end(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._deadline.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise UpstreamTimeout from late
 
 
 class _HttpReply:
@@ -222,13 +277,20 @@ class _HttpReply:
         task = asyncio.current_task()
         assert task is not None
         cancelled_before = task.cancelling()
+        moved = -math.inf
         while True:
-            with _map_exceptions():
+            try:
                 chunk = await reader.read_chunk()
+            except PyreqwestError as error:
+                raise _fault_of(error) from error
             # pyreqwest swallows a cancellation that comes together with a chunk.
             if task.cancelling() > cancelled_before:
                 raise asyncio.CancelledError
             if chunk is None:
                 return
-            self._deadline.reschedule(min(now() + self._idle_s, self._latest))
+            # Moving a timer costs as much as reading a chunk: not for every one of a quick stream.
+            time = now()
+            if time - moved > self._idle_s / IDLE_STEPS:
+                moved = time
+                self._deadline.reschedule(min(time + self._idle_s, self._latest))
             yield bytes(chunk)
