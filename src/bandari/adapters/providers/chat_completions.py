@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import msgspec
 
@@ -73,27 +75,9 @@ class ChatCompletionsUpstream:
     def ignored(self, request: ChatRequest) -> tuple[str, ...]:
         return ignored_fields(request, self._dialect)
 
-    @asynccontextmanager
-    async def generate(
-        self, request: ChatRequest, model: str
-    ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+    def generate(self, request: ChatRequest, model: str) -> _Call:
         body = encode_request(request, model, self._dialect)
-        address = self._address()
-        url = f"{address.base_url}/chat/completions"
-        async with self._transport.post(url, address.headers, body) as reply:
-            if reply.status != 200:
-                raise await _refusal(reply)
-            sampling = request.sampling
-            decoder = AnswerDecoder(
-                sampling.n,
-                sampling.top_logprobs or 0,
-                single_call=request.parallel_tool_calls is False,
-            )
-            kind = reply.header("content-type") or ""
-            if kind.lower().startswith("text/event-stream"):
-                yield _streamed(reply, decoder)
-            else:
-                yield _whole(reply, decoder)
+        return _Call(self._transport, self._address, request, body)
 
     async def count_input(self, request: ChatRequest, model: str) -> int | None:
         if self._tokenizer is None:
@@ -121,23 +105,125 @@ class ChatCompletionsUpstream:
             return None
 
 
-async def _streamed(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:
-    sse = SseDecoder()
-    chunks = reply.chunks()
-    is_done = False
-    async for chunk in chunks:
-        for event in sse.feed(chunk):
-            events = decoder.stream_event(event)
-            if events:
-                yield events
-            if decoder.has_enough:
-                return
-            is_done = is_done or event.data == DONE
-        if is_done:
-            await _read_to_end(chunks)
+class _Call:
+    """One answer asked for: entered once the upstream has begun to give it."""
+
+    __slots__ = ("_address", "_body", "_post", "_request", "_transport")
+
+    _post: AbstractAsyncContextManager[Reply]
+
+    def __init__(
+        self,
+        transport: Transport,
+        address: Callable[[], Address],
+        request: ChatRequest,
+        body: bytes,
+    ) -> None:
+        self._transport = transport
+        self._address = address
+        self._request = request
+        self._body = body
+
+    async def __aenter__(self) -> AsyncIterator[Sequence[Event]]:
+        address = self._address()
+        url = f"{address.base_url}/chat/completions"
+        self._post = self._transport.post(url, address.headers, self._body)
+        reply = await self._post.__aenter__()
+        try:
+            if reply.status != 200:
+                raise await _refusal(reply)
+        except BaseException as error:
+            await self._post.__aexit__(type(error), error, error.__traceback__)
+            raise
+        sampling = self._request.sampling
+        decoder = AnswerDecoder(
+            sampling.n,
+            sampling.top_logprobs or 0,
+            single_call=self._request.parallel_tool_calls is False,
+        )
+        kind = reply.header("content-type") or ""
+        is_stream = kind.lower().startswith("text/event-stream")
+        return _Streamed(reply, decoder) if is_stream else _Whole(reply, decoder)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._post.__aexit__(kind, error, trace)
+
+
+class _Streamed:
+    """A streamed answer: what each of its SSE events says."""
+
+    __slots__ = ("_chunks", "_decoder", "_fault", "_is_done", "_is_over", "_ready", "_sse")
+
+    def __init__(self, reply: Reply, decoder: AnswerDecoder) -> None:
+        self._chunks = reply.chunks()
+        self._decoder = decoder
+        self._sse = SseDecoder()
+        self._ready: deque[Sequence[Event]] = deque()
+        self._fault: Fault | None = None
+        self._is_done = self._is_over = False
+
+    def __aiter__(self) -> _Streamed:
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        while not self._ready:
+            if self._fault is not None:
+                raise self._fault
+            if self._is_done:
+                await _read_to_end(self._chunks)
+                self._is_over = True
+            if self._is_over:
+                raise StopAsyncIteration
+            await self._read()
+        return self._ready.popleft()
+
+    async def _read(self) -> None:
+        """One more chunk. What its events say before one that cannot be read comes first."""
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            if not self._decoder.ended:
+                raise UpstreamInterrupted from None
+            self._is_over = True
             return
-    if not decoder.ended:
-        raise UpstreamInterrupted
+        try:
+            for event in self._sse.feed(chunk):
+                events = self._decoder.stream_event(event)
+                if events:
+                    self._ready.append(events)
+                if self._decoder.has_enough:
+                    self._is_over = True
+                    return
+                if event.data == DONE:
+                    self._is_done = True
+        except Fault as fault:
+            self._fault = fault
+
+
+class _Whole:
+    """An answer in one piece."""
+
+    __slots__ = ("_decoder", "_reply")
+
+    def __init__(self, reply: Reply, decoder: AnswerDecoder) -> None:
+        self._reply: Reply | None = reply
+        self._decoder = decoder
+
+    def __aiter__(self) -> _Whole:
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            return self._decoder.body(await reply.body())
+        if not self._decoder.ended:
+            raise UpstreamMalformed("The model's provider sent an answer without a finish reason.")
+        raise StopAsyncIteration
 
 
 async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:
@@ -146,12 +232,6 @@ async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(END_OF_BODY_S):
             async for _ in chunks:
                 pass
-
-
-async def _whole(reply: Reply, decoder: AnswerDecoder) -> AsyncIterator[Sequence[Event]]:
-    yield decoder.body(await reply.body())
-    if not decoder.ended:
-        raise UpstreamMalformed("The model's provider sent an answer without a finish reason.")
 
 
 async def _refusal(reply: Reply) -> Fault:

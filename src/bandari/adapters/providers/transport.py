@@ -271,26 +271,48 @@ class _HttpReply:
             pieces.append(chunk)
         return b"".join(pieces)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        reader = self._response.body_reader
-        now = asyncio.get_running_loop().time
-        task = asyncio.current_task()
-        assert task is not None
-        cancelled_before = task.cancelling()
-        moved = -math.inf
-        while True:
-            try:
-                chunk = await reader.read_chunk()
-            except PyreqwestError as error:
-                raise _fault_of(error) from error
-            # pyreqwest swallows a cancellation that comes together with a chunk.
-            if task.cancelling() > cancelled_before:
-                raise asyncio.CancelledError
-            if chunk is None:
-                return
-            # Moving a timer costs as much as reading a chunk: not for every one of a quick stream.
-            time = now()
-            if time - moved > self._idle_s / IDLE_STEPS:
-                moved = time
-                self._deadline.reschedule(min(time + self._idle_s, self._latest))
-            yield bytes(chunk)
+    def chunks(self) -> AsyncIterator[bytes]:
+        return _Chunks(self._response, self._deadline, self._idle_s, self._latest)
+
+
+class _Chunks:
+    """The body as the network gives it; each chunk moves the deadline."""
+
+    __slots__ = ("_cancelled_before", "_deadline", "_idle_s", "_latest", "_moved", "_now", "_read")
+
+    def __init__(
+        self, response: Response, deadline: asyncio.Timeout, idle_s: float, latest: float
+    ) -> None:
+        self._read = response.body_reader.read_chunk
+        self._deadline = deadline
+        self._idle_s = idle_s
+        self._latest = latest
+        self._now = asyncio.get_running_loop().time
+        self._moved = -math.inf
+        self._cancelled_before = _cancellations()
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._read()
+        except PyreqwestError as error:
+            raise _fault_of(error) from error
+        # pyreqwest swallows a cancellation that comes together with a chunk.
+        if _cancellations() > self._cancelled_before:
+            raise asyncio.CancelledError
+        if chunk is None:
+            raise StopAsyncIteration
+        # Moving a timer costs as much as reading a chunk: not for every one of a quick stream.
+        now = self._now()
+        if now - self._moved > self._idle_s / IDLE_STEPS:
+            self._moved = now
+            self._deadline.reschedule(min(now + self._idle_s, self._latest))
+        return bytes(chunk)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    assert task is not None, "an answer is read in a task"
+    return task.cancelling()
