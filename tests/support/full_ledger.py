@@ -44,10 +44,16 @@ _NUMBERED = ("accounts", "wallets", "keys", "rate_cards", "epochs", "transaction
 Batch = dict[str, list[tuple[Any, ...]]]
 
 
-def write_full_ledger(url: str, charges: int) -> None:
-    """Fill the database at ``url``, which must be empty or missing; makes the tables too."""
+def write_full_ledger(
+    url: str, charges: int, *, accounts: int = WALLETS, keys: int = WALLETS
+) -> None:
+    """Fill the database at ``url``, which must be empty or missing; makes the tables too.
+
+    Each of the ``accounts`` has one wallet, and at least one of the ``keys``.
+    """
+    assert keys >= accounts
     bring_up(open_database(url))
-    batches = _Ledger(random.Random(1), charges).batches()
+    batches = _Ledger(random.Random(1), charges, accounts, keys).batches()
     if url.startswith("sqlite"):
         _fill_sqlite(url.removeprefix("sqlite:///"), batches)
     else:
@@ -58,17 +64,22 @@ def write_full_ledger(url: str, charges: int) -> None:
 class _Ledger:
     chance: random.Random
     charges: int
-    balances: list[int] = field(default_factory=lambda: [0] * (WALLETS + 1))
+    accounts: int
+    keys: int
+    balances: list[int] = field(init=False)
     transaction: int = 0
+
+    def __post_init__(self) -> None:
+        self.balances = [0] * (self.accounts + 1)
 
     def batches(self) -> Iterator[Batch]:
         """All rows. Wallets come last, with what has become of them."""
         yield self._customers()
         batch = _empty()
-        for number in range(1, WALLETS + 1):
+        for number in range(1, self.accounts + 1):
             self._credit(batch, number)
         for _ in range(self.charges):
-            self._charge(batch, self.chance.randint(1, WALLETS))
+            self._charge(batch, self.chance.randint(1, self.accounts))
             if len(batch["postings"]) >= _BATCH:
                 yield batch
                 batch = _empty()
@@ -77,10 +88,12 @@ class _Ledger:
 
     def _customers(self) -> Batch:
         batch = _empty()
-        for number in range(1, WALLETS + 1):
+        for number in range(1, self.accounts + 1):
             batch["accounts"].append((number, f"customer {number}", _START_MS))
+        for number in range(1, self.keys + 1):
+            account = (number - 1) % self.accounts + 1
             digest = number.to_bytes(32)
-            key = (number, number, "default", "default", digest, "…abcd", _START_MS)
+            key = (number, account, "default", "default", digest, "…abcd", _START_MS)
             batch["keys"].append(key)
         prices = (1_000_000, 1_000_000, 1_000_000, 1_000_000, 0)
         batch["rate_cards"].append((1, "m", "TOKEN", 1, *prices))
@@ -125,16 +138,16 @@ class _Ledger:
 
     def _running(self) -> Batch:
         batch = _empty()
-        held = [0] * (WALLETS + 1)
+        held = [0] * (self.accounts + 1)
         for number in range(HOLDS):
-            wallet = number % WALLETS + 1
+            wallet = number % self.accounts + 1
             amount = min(100, self.balances[wallet] - held[wallet])
             held[wallet] += amount
             hold = (f"rcpt_{number}", wallet, amount, 1, wallet, 1, "m", _START_MS)
             batch["holds"].append(hold)
         batch["wallets"] = [
             (number, number, "TOKEN", self.balances[number], held[number])
-            for number in range(1, WALLETS + 1)
+            for number in range(1, self.accounts + 1)
         ]
         return batch
 

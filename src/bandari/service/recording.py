@@ -55,7 +55,7 @@ class Recording:
         self._ends = array("Q")
         self._size = 0
         self._ended = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[bool]] = []
 
     @property
     def ended(self) -> bool:
@@ -98,16 +98,25 @@ class Recording:
         """A reader that begins behind the frame of that 0-based index."""
         return Reader(self, after_frame)
 
-    async def wait(self) -> None:
-        """Return when there is something new: a frame or the end. Cancelling is harmless."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Return when there is something new: a frame or the end. Cancelling is harmless.
+
+        False if nothing came within ``timeout_s``.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiters.append(waiter)
+        timer = None
+        if timeout_s is not None:
+            # A context with a deadline would cost several times as much, for every event.
+            timer = loop.call_later(timeout_s, _resolve, waiter, False)
         try:
-            await waiter
-        except asyncio.CancelledError:
+            return await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-            raise
 
     def offset_behind(self, frame: int) -> int:
         """The byte offset at which the frame after ``frame`` begins."""
@@ -145,8 +154,12 @@ class Recording:
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                _resolve(waiter, True)
+
+
+def _resolve(waiter: asyncio.Future[bool], is_new: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(is_new)
 
 
 class Reader:
@@ -164,6 +177,12 @@ class Reader:
 
     async def read(self) -> bytes:
         """The next whole frames, all that are there; waits for some. Empty at the end only."""
+        frames = await self.read_within(None)
+        assert frames is not None, "a wait without a limit ends with frames, or with the recording"
+        return frames
+
+    async def read_within(self, timeout_s: float | None) -> bytes | None:
+        """Like ``read``, but None if nothing comes within ``timeout_s``."""
         while True:
             data = self._recording.bytes_from(self._offset)
             if data:
@@ -171,4 +190,5 @@ class Reader:
                 return data
             if self._recording.ended:
                 return b""
-            await self._recording.wait()
+            if not await self._recording.wait(timeout_s):
+                return None

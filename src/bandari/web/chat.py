@@ -4,8 +4,8 @@ client.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -19,7 +19,7 @@ from bandari.service.limiting import Limiter
 from bandari.service.ports import FrameEncoder, Metrics
 from bandari.service.recording import Reader
 from bandari.web import problems
-from bandari.web.exchange import ClientLeft, Exchange
+from bandari.web.exchange import Exchange
 from bandari.web.keys import KeyCheck
 from bandari.wire.chat_completions.decode_request import decode_request
 from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder, WholeEncoder
@@ -78,16 +78,14 @@ class ChatCompletions:
         if isinstance(generation, Deny):
             await problems.tell(exchange, generation, self._metrics)
             return
-        leaving = asyncio.create_task(_stop_when_left(exchange, generation))
+        unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
         try:
             if request.stream:
                 await self._stream(exchange, generation)
             else:
                 await self._whole(exchange, generation)
-        except ClientLeft:
-            generation.stop(Ending.CLIENT_LEFT)
         finally:
-            leaving.cancel()
+            unwatch()
 
     async def _whole(self, exchange: Exchange, generation: Generation) -> None:
         recording = generation.recording
@@ -111,15 +109,8 @@ class ChatCompletions:
         await exchange.begin(200, EVENT_STREAM)
         await exchange.write(first)
         keepalive_s = self._settings.keepalive_ms / 1000
-        while True:
-            try:
-                async with asyncio.timeout(keepalive_s):
-                    frames = await reader.read()
-            except TimeoutError:
-                frames = comment_frame()
-            if not frames:
-                break
-            await exchange.write(frames)
+        while (frames := await reader.read_within(keepalive_s)) != b"":
+            await exchange.write(comment_frame() if frames is None else frames)
         if recording.problem is None:
             await exchange.end()
             return
@@ -128,11 +119,8 @@ class ChatCompletions:
 
     async def _first_frames(self, reader: Reader) -> bytes:
         """The first frames, or a keepalive when they are late: the status can wait no longer."""
-        try:
-            async with asyncio.timeout(self._settings.first_status_timeout_ms / 1000):
-                return await reader.read()
-        except TimeoutError:
-            return comment_frame()
+        frames = await reader.read_within(self._settings.first_status_timeout_ms / 1000)
+        return comment_frame() if frames is None else frames
 
 
 def _encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
@@ -144,11 +132,6 @@ def _encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
     return WholeEncoder(
         envelope, choices=request.sampling.n, wants_logprobs=request.sampling.logprobs
     )
-
-
-async def _stop_when_left(exchange: Exchange, generation: Generation) -> None:
-    await exchange.client_left()
-    generation.stop(Ending.CLIENT_LEFT)
 
 
 def _answer_headers(exchange: Exchange, generation: Generation) -> None:

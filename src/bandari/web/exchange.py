@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any
 
 from bandari.domain.faults import RequestTimeout, RequestTooLarge
@@ -18,6 +19,36 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 
+CLIENT = "bandari.client"
+"""The ASGI extension in which our listener hands over the ``Client`` of a request's connection."""
+
+
+class Client:
+    """Who is at the other end of a connection, and whether he is still there."""
+
+    __slots__ = ("_watchers", "has_left")
+
+    def __init__(self) -> None:
+        self.has_left = False
+        self._watchers: set[Callable[[], None]] = set()
+
+    def watch(self, when_left: Callable[[], None]) -> None:
+        """Have ``when_left`` called when he leaves: now, if he has."""
+        if self.has_left:
+            when_left()
+        else:
+            self._watchers.add(when_left)
+
+    def unwatch(self, when_left: Callable[[], None]) -> None:
+        self._watchers.discard(when_left)
+
+    def leave(self) -> None:
+        self.has_left = True
+        watchers, self._watchers = self._watchers, set()
+        for when_left in watchers:
+            when_left()
+
+
 class ClientLeft(Exception):
     """The client closed the connection; nobody is there to answer."""
 
@@ -25,18 +56,24 @@ class ClientLeft(Exception):
 class Exchange:
     """``headers`` are sent with whatever answer is given: set them before ``begin``."""
 
-    __slots__ = ("_receive", "_send", "began", "headers", "scope", "status", "write_timeout_s")
+    __slots__ = (
+        "_leaving",
+        "_receive",
+        "_send",
+        "_when_left",
+        "began",
+        "headers",
+        "scope",
+        "status",
+    )
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, write_timeout_s: float = 60.0
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
         self.headers: list[tuple[bytes, bytes]] = []
         self.began = False
         self.status = 0
-        self.write_timeout_s = write_timeout_s
 
     @property
     def method(self) -> str:
@@ -66,10 +103,23 @@ class Exchange:
                 f"The request body did not arrive within {timeout_ms / 1000:g} s."
             ) from None
 
-    async def client_left(self) -> None:
-        """Return when the client has closed the connection. Call after the body was read."""
+    def watch_client(self, when_left: Callable[[], None]) -> Callable[[], object]:
+        """Have ``when_left`` called when the client closes the connection.
+
+        To be called after the body was read. Returns what ends the watch.
+        """
+        client: Client | None = self.scope.get("extensions", {}).get(CLIENT)
+        if client is not None:
+            client.watch(when_left)
+            return partial(client.unwatch, when_left)
+        # Other servers tell it only to those who ask; a task costs more than a callback.
+        asking = asyncio.create_task(self._ask_until_left(when_left))
+        return asking.cancel
+
+    async def _ask_until_left(self, when_left: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        when_left()
 
     async def respond(self, status: int, content_type: bytes, body: bytes) -> None:
         """A whole answer."""
@@ -85,7 +135,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:
-        """More of the body. Waits while the client does not read; ``ClientLeft`` after a minute."""
+        """More of the body. Waits while the client does not read, as long as the server allows."""
         await self._send_body(data, more=True)
 
     async def end(self) -> None:
@@ -93,11 +143,7 @@ class Exchange:
         await self._send_body(b"", more=False)
 
     async def _send_body(self, data: bytes, *, more: bool) -> None:
-        try:
-            async with asyncio.timeout(self.write_timeout_s):
-                await self._send({"type": "http.response.body", "body": data, "more_body": more})
-        except TimeoutError:
-            raise ClientLeft from None
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def _whole_body(self, max_bytes: int) -> bytes:
         pieces: list[bytes] = []

@@ -18,30 +18,50 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bandari.web.app import App
+from bandari.web.exchange import CLIENT, Client
 
 MAX_HEAD_BYTES = 256 * 1024
 """Of a request's head, together with what of its body comes in the same reads."""
 
 HEAD_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75
+WRITE_TIMEOUT_S = 60.0
+"""How long a client may leave what we write unread before its connection is cut."""
 LAST_WRITES_S = 10
 """For answers that are complete but not yet read by their clients, when the server stops."""
 
 
 class _BoundedProtocol(HttpToolsProtocol):
-    """Limits the head of a request in bytes and in seconds."""
+    """Limits the head of a request in bytes and in seconds, and how long a client need not read.
+
+    Its requests find the ``Client`` of the connection in the extension ``CLIENT``.
+    """
 
     _head_bytes = 0
     _in_head = True
     _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+    _client: Client
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._client = Client()
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_unread_timer()
         super().connection_lost(exc)
+        self._client.leave()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_unread_timer()
+        self._unread_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_unread_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -59,6 +79,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
+        self.scope["extensions"] = {CLIENT: self._client}  # type: ignore[dict-item]
         super().on_headers_complete()
 
     def _expect_head(self) -> None:
@@ -73,6 +94,11 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
 
 class _Server(uvicorn.Server):

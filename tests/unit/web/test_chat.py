@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import partial
 
 import pytest
 from tests.support.asgi import AsgiClient
@@ -27,9 +26,7 @@ from bandari.domain.faults import (
     UpstreamOverloaded,
 )
 from bandari.domain.ledger import Ending
-from bandari.web import app
 from bandari.web.chat import duration
-from bandari.web.exchange import Exchange
 
 
 def house_with(*steps, balance: int = 1_000_000, **options) -> SmallHouse:
@@ -316,18 +313,6 @@ async def test_a_client_that_stops_reading_holds_up_nobody_but_itself(front):
     client.not_reading.open()
     await task
     assert frames_of(client)[-1] == "[DONE]"
-
-
-async def test_a_client_that_does_not_read_for_too_long_has_left(front, monkeypatch):
-    monkeypatch.setattr(app, "Exchange", partial(Exchange, write_timeout_s=0.02))
-    gate = Gate()
-    house = house_with(text("Hi"), counted(3, prompt=9), gate)
-    client, task = front(house).start(stream=True)
-    client.not_reading = Gate()
-    await task
-    await until_idle()
-    (receipt,) = house.books.receipts.values()
-    assert (receipt.ending, receipt.amount) == (Ending.CLIENT_LEFT, 12)
 
 
 async def test_nothing_is_left_running(front):

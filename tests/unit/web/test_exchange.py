@@ -7,7 +7,7 @@ from tests.support.asgi import AsgiClient, scope
 from tests.support.gates import Gate, until_idle
 
 from bandari.domain.faults import RequestTimeout, RequestTooLarge
-from bandari.web.exchange import ClientLeft, Exchange
+from bandari.web.exchange import CLIENT, Client, ClientLeft, Exchange
 
 
 def exchange(client: AsgiClient, method: str = "POST", **headers: str) -> Exchange:
@@ -79,16 +79,41 @@ async def test_a_client_that_leaves_before_its_body_is_whole(pieces):
         await reading
 
 
-async def test_client_left_returns_when_the_client_leaves_and_not_before():
+async def test_a_watch_calls_when_the_client_leaves_and_not_before():
     client = AsgiClient(b"{}")
     made = exchange(client)
     await made.body(10, 5000)
-    leaving = asyncio.create_task(made.client_left())
+    left: list[bool] = []
+    made.watch_client(lambda: left.append(True))
     client.more(b"", last=True)  # some servers repeat the end of the body
     await until_idle()
-    assert not leaving.done()
+    assert not left
     client.disconnect()
-    await leaving
+    await until_idle()
+    assert left == [True]
+
+
+async def test_a_watch_that_was_ended_calls_nobody():
+    client = AsgiClient(b"{}")
+    made = exchange(client)
+    await made.body(10, 5000)
+    left: list[bool] = []
+    made.watch_client(lambda: left.append(True))()
+    client.disconnect()
+    await until_idle()
+    assert not left
+
+
+async def test_our_listener_hands_over_who_is_there():
+    there = Client()
+    made = Exchange({**scope(), "extensions": {CLIENT: there}}, None, None)
+    left: list[str] = []
+    made.watch_client(lambda: left.append("first"))
+    made.watch_client(lambda: left.append("second"))()
+    there.leave()
+    assert left == ["first"]
+    made.watch_client(lambda: left.append("late"))
+    assert left == ["first", "late"]
 
 
 async def test_a_whole_answer():
@@ -135,21 +160,3 @@ async def test_a_client_that_does_not_read_holds_the_writer_up():
     client.not_reading.open()
     await writing
     assert client.body == b"a"
-
-
-@pytest.mark.parametrize(
-    "say",
-    [
-        lambda made: made.write(b"a"),
-        lambda made: made.end(),
-        lambda made: made.respond(200, b"text/plain", b"a"),
-    ],
-    ids=["write", "end", "respond"],
-)
-async def test_a_client_that_does_not_read_for_too_long_has_left(say):
-    client = AsgiClient(b"")
-    made = exchange(client)
-    made.write_timeout_s = 0.02
-    client.not_reading = Gate()
-    with pytest.raises(ClientLeft):
-        await say(made)
