@@ -8,6 +8,7 @@ rolls as the answer goes, so that a large context window locks up no small walle
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -49,7 +50,10 @@ class HoldRequest(Struct, frozen=True):
 
 
 class Reservation:
-    """An open hold and how far it reaches. Ends once: ``post`` or ``void``."""
+    """An open hold and how far it reaches. Ends once: ``post`` or ``void``.
+
+    Below ``sure_output`` tokens of output there is nothing to ask ``covers`` for.
+    """
 
     __slots__ = (
         "_extension",
@@ -63,6 +67,7 @@ class Reservation:
         "hold_id",
         "max_tokens",
         "shortened",
+        "sure_output",
     )
 
     def __init__(
@@ -84,10 +89,20 @@ class Reservation:
         self.exact_input: int | None = None
         self.max_tokens: int | None = None
         self.shortened = False
+        self._set_sure_output()
 
     def know_input(self, tokens: int) -> None:
         """The prompt's exact count is known now; what its bound held too much covers output."""
-        self._input = tokens
+        if tokens != self._input:
+            self._input = tokens
+            self._set_sure_output()
+
+    def _set_sure_output(self) -> None:
+        covered = self.covered_output
+        if covered is None:
+            self.sure_output = math.inf
+        else:
+            self.sure_output = covered - ROLL_TOKENS * self.choices // 2
 
     @property
     def limit(self) -> int | None:
@@ -106,10 +121,9 @@ class Reservation:
         for the extension only when the room is used up. What was denied is asked for again only
         then.
         """
-        roll = ROLL_TOKENS * self.choices
         while True:
             covered = self.covered_output
-            if covered is None or output_tokens + roll // 2 < covered:
+            if covered is None or output_tokens < self.sure_output:
                 return True
             if self.limit is not None and covered >= self.limit:
                 return True
@@ -175,6 +189,7 @@ class Reservation:
         assert extension is not None, "only what was asked for can be taken"
         granted = extension.result()
         self._held += granted
+        self._set_sure_output()
         self._is_denied = granted == 0
 
     async def _settle_extension(self) -> None:

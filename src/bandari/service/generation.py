@@ -63,6 +63,7 @@ class Generation:
         "_durable_count",
         "_encoder",
         "_finish_reason",
+        "_knows_input",
         "_meter",
         "_reservation",
         "_stop_ending",
@@ -104,6 +105,7 @@ class Generation:
         self._cut: FinishReason | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancellable = False
+        self._knows_input = False
         self._stop_ending: Ending | None = None
 
     @property
@@ -202,6 +204,7 @@ class Generation:
         raise AssertionError("a model has at least one target")
 
     async def _ask(self, target: Target) -> Ending:
+        meter = self._meter
         upstream = self._around.upstreams[target.provider]
         ignored = upstream.ignored(self.request)
         clock = self._around.clock
@@ -213,21 +216,24 @@ class Generation:
                     self._answered_by(target)
                     seconds = (clock.monotonic_ns() - began_ns) / 1e9
                     self._around.metrics.first_token(self.model.label, seconds)
-                self._meter.observe(events)
-                if self._meter.output_bytes > self.recording.max_bytes:
+                meter.observe(events)
+                if meter.output_bytes > self.recording.max_bytes:
                     raise RecordingFull
                 self.recording.append(self._encoder.events(events))
                 finished = _finish_reason(events)
                 if finished is not None:
                     self._finish_reason = finished
-                elif _is_report(events):
                     continue
-                elif not await self._may_go_on():
+                if not self._knows_input:
+                    self._tell_input()
+                output_tokens = meter.output_tokens
+                if output_tokens < self._reservation.sure_output or _is_report(events):
+                    is_covered = True
+                else:
+                    is_covered = await self._reservation.covers(output_tokens)
+                if not is_covered or self._runs_away(output_tokens):
                     self._cut = self._finish_reason = FinishReason.LENGTH
-                    return Ending.OUT_OF_BALANCE
-                elif self._runs_away():
-                    self._cut = self._finish_reason = FinishReason.LENGTH
-                    return Ending.COMPLETED
+                    return Ending.COMPLETED if is_covered else Ending.OUT_OF_BALANCE
         return Ending.COMPLETED
 
     def _answered_by(self, target: Target) -> None:
@@ -237,23 +243,24 @@ class Generation:
         if self._around.upstreams[target.provider].counts_text:
             self._meter.keep_text()
 
-    async def _may_go_on(self) -> bool:
+    def _tell_input(self) -> None:
+        """The hold has to cover the prompt as it is, as soon as somebody has counted it."""
         known = self._meter.input_tokens
         if known is not None:
             self._reservation.know_input(known)
-        return await self._reservation.covers(self._meter.output_tokens)
+            self._knows_input = True
 
-    def _runs_away(self) -> bool:
+    def _runs_away(self, output_tokens: int) -> bool:
         """Whether the upstream goes on beyond the limit that it was given.
 
         Where the tokens are not counted, what looks like too many may be many short ones.
         """
         limit = self._reservation.limit
-        if limit is None:
+        if limit is None or output_tokens <= limit:
             return False
         if not self._meter.is_counting:
             limit = limit * UNCOUNTED_EXCESS_FACTOR + UNCOUNTED_EXCESS_TOKENS
-        return self._meter.output_tokens > limit + self._reservation.choices * EXCESS_TOKENS
+        return output_tokens > limit + self._reservation.choices * EXCESS_TOKENS
 
     async def _count_text(self) -> None:
         """Have the text counted whose tokens nobody told, where the target can count it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bandari.domain.estimate import Basis, Ratios
+from bandari.domain.estimate import Basis, Ratios, tokens_in
 from bandari.domain.events import (
     Counted,
     Event,
@@ -20,6 +20,8 @@ from bandari.domain.events import (
 )
 from bandari.domain.ledger import Count
 from bandari.domain.usage import CountRule, Usage
+
+_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta)
 
 
 class Meter:
@@ -64,7 +66,7 @@ class Meter:
 
     def observe(self, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+            if isinstance(event, _TEXTS):
                 self._see(event.text)
             elif isinstance(event, Counted):
                 self._counted[event.choice] = event
@@ -75,7 +77,7 @@ class Meter:
                 self._reported = event.usage
 
     def _see(self, text: str) -> None:
-        self._bytes += len(text.encode("utf-8", "replace"))
+        self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         self._deltas += 1
         if self._pieces is not None:
             self._pieces.append(text)
@@ -128,7 +130,7 @@ class Meter:
             return sum(count.output_tokens for count in self._counted.values())
         if self._reported is not None:
             return self._reported.output_tokens
-        return max(self._deltas, self.basis.output_tokens)
+        return max(self._deltas, tokens_in(self._bytes, self.ratios.output))
 
     @property
     def basis(self) -> Basis:
