@@ -7,15 +7,19 @@ does not exist is rare, because the checksum catches typing errors without askin
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from functools import partial
 
 from bandari.domain import keys
-from bandari.domain.keys import Principal
+from bandari.domain.keys import ApiKey, Principal
 from bandari.domain.outcome import Deny, Reason
 from bandari.service.ports import Clock, Keys
 
 REMEMBERED_NS = 1_000_000_000
 MAX_REMEMBERED = 10_000
+
+_Found = tuple[ApiKey, tuple[str, ...]] | None
 
 
 class Access:
@@ -26,6 +30,7 @@ class Access:
         self._clock = clock
         self._prefix = prefix
         self._remembered: OrderedDict[str, tuple[int, Principal]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Future[_Found]] = {}
 
     async def authenticate(self, text: str | None) -> Principal | Deny:
         """The principal whose key this is, or why not.
@@ -46,7 +51,7 @@ class Access:
                 f"The API key is not a key of this service: one begins with '{self._prefix}' and "
                 "has its full length. Check that it was copied whole.",
             )
-        found = await self._store.find_key(keys.digest(text))
+        found = await self._find(keys.digest(text))
         if found is None:
             self._remembered.pop(text, None)
             return Deny(Reason.UNKNOWN_KEY, "The API key is unknown.")
@@ -57,6 +62,20 @@ class Access:
         principal = Principal(key.id, key.account_id, key.account, key.group, tuple(assets))
         self._remember(text, principal)
         return principal
+
+    async def _find(self, digest: bytes) -> _Found:
+        """Ask the store once for all requests of a key that come while it is being asked."""
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = asyncio.ensure_future(self._store.find_key(digest))
+            self._asking[digest] = asking
+            asking.add_done_callback(partial(self._asked, digest))
+        return await asyncio.shield(asking)
+
+    def _asked(self, digest: bytes, asking: asyncio.Future[_Found]) -> None:
+        del self._asking[digest]
+        if not asking.cancelled():
+            asking.exception()  # all who waited may have left: then it is nobody's
 
     def _remember(self, text: str, principal: Principal) -> None:
         self._remembered[text] = (self._clock.monotonic_ns() + REMEMBERED_NS, principal)

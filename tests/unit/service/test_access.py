@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.support.clock import SetClock
+from tests.support.gates import Gate, until_idle
 
 from bandari.domain import keys
 from bandari.domain.faults import StoreUnavailable
@@ -20,6 +23,7 @@ class KeyStore:
         self.found: dict[bytes, tuple[ApiKey, tuple[str, ...]]] = {}
         self.asked = 0
         self.failing = False
+        self.gate: Gate | None = None
 
     def add(self, number: int, *assets: str, revoked_ms: int | None = None) -> str:
         text = keys.spell(PREFIX, number.to_bytes(keys.SECRET_BYTES, "big"))
@@ -29,6 +33,8 @@ class KeyStore:
 
     async def find_key(self, digest: bytes):
         self.asked += 1
+        if self.gate is not None:
+            await self.gate.passing()
         if self.failing:
             raise StoreUnavailable
         return self.found.get(digest)
@@ -149,3 +155,28 @@ async def test_a_store_that_is_down_lets_remembered_keys_work_and_no_others(acce
     clock.pass_ms(1000)
     with pytest.raises(StoreUnavailable):
         await access.authenticate(text)
+
+
+async def test_requests_that_come_together_ask_the_store_once(access, store):
+    text = store.add(5, "TOKEN")
+    store.gate = Gate()
+    asking = [asyncio.create_task(access.authenticate(text)) for _ in range(5)]
+    await until_idle()
+    asking[0].cancel()
+    await until_idle()
+    store.gate.open()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert {answer.key_id for answer in answers[1:]} == {5}
+    assert store.asked == 1
+
+
+async def test_a_store_that_fails_is_told_to_all_and_asked_again(access, store):
+    text = store.add(5, "TOKEN")
+    store.failing = True
+    asking = [asyncio.create_task(access.authenticate(text)) for _ in range(3)]
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    store.failing = False
+    assert (await access.authenticate(text)).key_id == 5
+    assert store.asked == 2
