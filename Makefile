@@ -2,21 +2,24 @@
 
 # A Python to build .venv with; left out, the first on PATH that is new enough.
 PYTHON ?=
-# More arguments for `make serve` and `make test`: make serve ARGS="--port 9000"
+# More arguments for `make serve`, `make test`, `make bench`: make serve ARGS="--port 9000"
 ARGS ?=
+# The short form of `make bench`: make bench QUICK=1
+QUICK ?=
 # Where `make serve` keeps its books. The commands find this directory when they run beside it.
 BANDARI_DATA ?= $(CURDIR)/.bandari
 UV ?= uv
 
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCK := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 	--group build --extra postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test coverage check bench soak lock clean
+.PHONY: help setup setup-dev serve test coverage check bench bench-peers soak lock clean
 
 help:
 	@echo "make serve     start Bandari with the model in the box on 127.0.0.1:8080"
@@ -24,7 +27,8 @@ help:
 	@echo "make coverage  branch coverage of domain, wire and service: at least 95 %"
 	@echo "make setup     install into .venv, and nothing else"
 	@echo "make check     ruff, mypy --strict, import-linter"
-	@echo "make bench     tokens a second through Bandari and without it; what the books add to an answer"
+	@echo "make bench     Bandari beside nginx and its peers, about 25 minutes; QUICK=1 for two minutes"
+	@echo "make bench-peers  install LiteLLM's proxy and Portkey's gateway for make bench"
 	@echo "make soak      the long forms of the tests"
 	@echo "make lock      write requirements/*.txt again (needs uv)"
 	@echo "make clean     remove .venv and what the tools leave behind"
@@ -50,8 +54,14 @@ check: setup-dev
 	$(BIN)/lint-imports
 
 bench: setup-dev
-	$(BIN)/python tools/bench_engine.py $(ARGS)
-	$(BIN)/python -m tools.bench_books
+	@$(BIN)/python -m tools.bench $(if $(QUICK),--quick) $(ARGS)
+
+# The newest of each, into environments that nothing else uses.
+bench-peers: $(VENV)/.created
+	$(BIN)/python -m venv --clear $(BENCH)/litellm
+	$(BENCH)/litellm/bin/python -m pip --disable-pip-version-check install --quiet "litellm[proxy]"
+	mkdir -p $(BENCH)/portkey && cp tools/bench/peers/package.json $(BENCH)/portkey/
+	cd $(BENCH)/portkey && npm install --silent --no-audit --no-fund --no-package-lock
 
 soak: setup-dev
 	BANDARI_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)
@@ -62,7 +72,7 @@ lock:
 	$(LOCK) --extra engine --group dev -c requirements/engine.txt -o requirements/dev.txt $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(BENCH) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 
 # Each stamp says that what it is named for was installed from the lock as it is now.

@@ -113,7 +113,9 @@ class Inference:
         model = self._models.find(request.model)
         bounds.check(request, model.bounds)
         request = with_defaults(request, model.defaults)
-        targets = ordered(model.targets, int.from_bytes(self._random_bytes(4), "big") / 2**32)
+        targets = model.targets
+        if len(targets) > 1:
+            targets = ordered(targets, int.from_bytes(self._random_bytes(4), "big") / 2**32)
         now_ms = self._around.clock.now_ms()
         unique = time_ordered_id(now_ms, self._random_bytes)
         encoder = make_encoder(Opening(f"chatcmpl-{unique}", now_ms // 1000, model.id))

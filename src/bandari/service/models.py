@@ -69,8 +69,13 @@ class Models:
         raise ModelNotFound(f"The model '{shown}' does not exist.{hint}", param="model")
 
 
+_NO_DEFAULTS = Defaults()
+
+
 def with_defaults(request: ChatRequest, defaults: Defaults) -> ChatRequest:
     """The request with the model's defaults where it says nothing."""
+    if defaults == _NO_DEFAULTS:
+        return request
     sampling = request.sampling
     changes = {
         name: value
