@@ -14,9 +14,10 @@ from tests.support.postgresql import PostgresqlServer
 
 from bandari.adapters.storage import Store, open_store
 from bandari.adapters.storage.database import Connection, Outcome
-from bandari.adapters.storage.group_commit import GroupCommit, Patience
+from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.ledger import SqlLedger
 from bandari.adapters.storage.postgresql import PostgresqlConnection, PostgresqlDatabase
+from bandari.adapters.storage.waiting_line import Patience
 from bandari.domain.faults import StoreUnavailable
 from bandari.service.ports import HoldAlreadyEnded
 

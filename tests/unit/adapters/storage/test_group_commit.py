@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from bandari.adapters.storage.database import Connection, Database, Lock, Outcome, Verdict
-from bandari.adapters.storage.group_commit import GroupCommit, Patience
+from bandari.adapters.storage.group_commit import GroupCommit
+from bandari.adapters.storage.waiting_line import Patience
 from bandari.domain.faults import OwnFault, StoreUnavailable
 
 
