@@ -1,0 +1,84 @@
+"""What the figures must reach, and what they aim at: one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tools.bench import full_store, streams
+from tools.bench.figures import Results, Spread, difference, ratio
+
+JUDGED: Final = "128 connections"
+"""The variant of (a) and (g) that the bars are about."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar. ``at_most`` says that less is better."""
+
+    what: str
+    must: float
+    aim: float
+    unit: str
+    at_most: bool
+    reached: Callable[[Results], Spread | None]
+
+    def verdict(self, results: Results) -> str:
+        """``aim``, ``must`` (reached, but not the aim), ``missed`` or ``not measured``."""
+        spread = self.reached(results)
+        if spread is None:
+            return "not measured"
+        if self._is_within(spread.median, self.aim):
+            return "aim"
+        return "must" if self._is_within(spread.median, self.must) else "missed"
+
+    def _is_within(self, figure: float, bound: float) -> bool:
+        return figure <= bound if self.at_most else figure >= bound
+
+
+def _rate_against(subject: str) -> Callable[[Results], Spread | None]:
+    return lambda results: ratio(
+        results.find("a", JUDGED, "bandari"),
+        results.find("a", JUDGED, subject),
+        "requests_per_s",
+    )
+
+
+def _cpu_per_event(results: Results) -> Spread | None:
+    own, limit = (results.find("b", streams.CPU, name) for name in ("bandari", "nginx"))
+    return ratio(own, limit, "cpu_us_per_event")
+
+
+def _added_delay(results: Results) -> Spread | None:
+    names = ("bandari", streams.DIRECT)
+    through, direct = (results.find("b", streams.DELAY, name) for name in names)
+    return difference(through, direct, "delay_p99_ms")
+
+
+def _full_against_empty(results: Results) -> Spread | None:
+    full, empty = (results.find("g", JUDGED, name) for name in (full_store.FULL, full_store.EMPTY))
+    return ratio(full, empty, "requests_per_s")
+
+
+def _own(workload: str, figure: str) -> Callable[[Results], Spread | None]:
+    def reached(results: Results) -> Spread | None:
+        for cell in results.cells.values():
+            if cell.workload == workload and cell.subject == "bandari":
+                return cell.spread(figure)
+        return None
+
+    return reached
+
+
+BARS: Final = (
+    Bar("(a) requests/s against nginx", 0.08, 0.15, "×", False, _rate_against("nginx")),
+    Bar("(a) requests/s against LiteLLM", 40, 100, "×", False, _rate_against("litellm")),
+    Bar("(a) requests/s against Portkey", 5, 10, "×", False, _rate_against("portkey")),
+    Bar("(a) requests/s, ledger on against off", 0.7, 0.9, "×", False, _rate_against("unbilled")),
+    Bar("(b) CPU per event against nginx", 1.8, 1.3, "×", True, _cpu_per_event),
+    Bar("(b) delay added at p99, 64 streams", 5, 2, "ms", True, _added_delay),
+    Bar("(f) memory per open stream", 50, 20, "KB", True, _own("f", "kb_per_stream")),
+    Bar("(g) full store against empty", 0.9, 1.0, "×", False, _full_against_empty),
+    Bar("idle memory, without the engine", 100, 60, "MB", True, _own("idle", "idle_mb")),
+)

@@ -1,0 +1,80 @@
+"""Bandari's own side of a run: its configuration, and who is in its store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tools.bench.nginx import Upstreams
+
+from bandari.bootstrap import open_books
+from bandari.cli.books import administration_of
+from bandari.config import Overrides, load
+from bandari.domain.pricing import TOKEN
+
+CREDIT: Final = 10**12
+
+CONFIGURATION: Final = """\
+# As a user has it, but for rooms that are wide enough for 2,000 streams at once, and a limit that
+# is asked for every request and never reached.
+[server]
+max_open_requests = 4096
+[groups.default]
+limits = {{ requests_per_minute = 1000000000 }}
+[providers.instant]
+base_url = "{instant}"
+api_key = "none"
+max_connections = 4096
+[providers.tls]
+base_url = "{tls}"
+api_key = "none"
+max_connections = 4096
+[providers.streaming]
+base_url = "{streaming}"
+api_key = "none"
+max_connections = 4096
+[models.instant]
+targets = ["instant:instant"]
+context_window = 1000000
+[models.tls]
+targets = ["tls:tls"]
+[models.paced]
+targets = ["streaming:paced"]
+[models.idle]
+targets = ["streaming:idle"]
+"""
+
+Fill = Callable[[Path, Path], tuple[str, ...]]
+"""Puts customers into the store of (configuration, data directory); returns keys to ask with."""
+
+
+def configuration(upstreams: Upstreams) -> str:
+    """The configuration file. No model is the engine's, so that none is started."""
+    names = ("instant", "tls", "streaming")
+    return CONFIGURATION.format(**{name: upstreams.base_url(name) for name in names})
+
+
+def one_customer(config: Path, data: Path) -> tuple[str, ...]:
+    """One account with one key and plenty of credit."""
+    return customers(config, data, ["bench"])
+
+
+def customers(config: Path, data: Path, names: list[str]) -> tuple[str, ...]:
+    """Accounts of these names, made where they are missing, each with credit and a new key."""
+
+    async def make() -> tuple[str, ...]:
+        settings = load(config, Overrides(data_dir=data), {})
+        async with open_books(settings) as store:
+            admin = administration_of(store, settings)
+
+            async def one(name: str) -> str:
+                if await store.accounts.find_account(name) is None:
+                    await admin.create_account(name)
+                await admin.credit(name, CREDIT, TOKEN, who="bench", why="bench")
+                return (await admin.create_key(name)).text
+
+            return tuple(await asyncio.gather(*map(one, names)))
+
+    return asyncio.run(make())

@@ -1,0 +1,106 @@
+"""What the gateways are asked, what the instant upstream answers, and how an answer is judged."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+PATH = "/chat/completions"
+TOTAL_TOKENS = 15
+ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": "instant",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Good morning to you"},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": TOTAL_TOKENS},
+    }
+)
+"""What the instant upstream says to everything."""
+
+SENTENCE = "The dhow leaves the harbour at dawn with a cargo of cloves. "
+
+
+class WrongAnswer(Exception):
+    """A gateway answered, but not what it should."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request as it goes to one gateway. ``keys`` are sent in turns where there are several."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    keys: tuple[str, ...] = ()
+
+    def all_headers(self) -> dict[str, str]:
+        """With the content type, and with the first key."""
+        headers = {"content-type": "application/json", **self.headers}
+        if self.keys:
+            headers["authorization"] = f"Bearer {self.keys[0]}"
+        return headers
+
+
+def small(model: str) -> bytes:
+    """A short question."""
+    return _body(model, "Good morning! How are you?", {})
+
+
+def large(model: str, characters: int = 100_000) -> bytes:
+    """A question with a prompt of that many characters."""
+    return _body(model, (SENTENCE * (characters // len(SENTENCE) + 1))[:characters], {})
+
+
+def streaming(model: str) -> bytes:
+    """A short question whose answer is to come in events, its usage with them."""
+    more = {"stream": True, "stream_options": {"include_usage": True}}
+    return _body(model, "Tell me a story.", more)
+
+
+def _body(model: str, content: str, more: Mapping[str, Any]) -> bytes:
+    messages = [{"role": "user", "content": content}]
+    return json.dumps({"model": model, "messages": messages, **more}).encode()
+
+
+def ask_once(question: Question, timeout_s: float = 60.0) -> bytes:
+    """The body of the answer. Raises ``WrongAnswer`` unless it is a 200, and ``OSError``."""
+    parts = urlsplit(question.url)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+    try:
+        connection.request("POST", parts.path, question.body, question.all_headers())
+        answer = connection.getresponse()
+        body = answer.read()
+    except (http.client.HTTPException, ssl.SSLError) as error:
+        raise WrongAnswer(f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise WrongAnswer(f"status {answer.status}: {body[:300].decode('utf-8', 'replace')}")
+    return body
+
+
+def check_whole(body: bytes) -> None:
+    """Raise ``WrongAnswer`` unless the text and the usage are the instant upstream's."""
+    try:
+        answer = json.loads(body)
+        text = answer["choices"][0]["message"]["content"]
+        total = answer["usage"]["total_tokens"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise WrongAnswer(f"not an answer: {body[:300]!r}") from error
+    if text != "Good morning to you" or total != TOTAL_TOKENS:
+        raise WrongAnswer(f"another answer than the upstream's: {body[:300]!r}")
