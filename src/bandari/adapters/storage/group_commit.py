@@ -30,6 +30,8 @@ from bandari.domain.faults import OwnFault, StoreUnavailable
 
 MAX_BATCH = 256
 MAX_QUEUE = 10_000
+GATHER_FROM = 6
+"""Writes in the last commit from which on the next one lets more gather."""
 MAX_RETRIES = 20
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
@@ -70,6 +72,7 @@ class GroupCommit:
         self._ended = threading.Event()
         self._connection: Connection | None = None
         self._is_new = False
+        self._last_size = 0
         self._retries = 0
         self._backoff_s = 0.0
         self._reconnect_at = 0.0
@@ -123,6 +126,8 @@ class GroupCommit:
         """One transaction, whatever comes of it."""
         batch: Sequence[Request] = ()
         results: Sequence[Any] = ()
+        if self._last_size >= GATHER_FROM:
+            self._ended.wait(self._patience.gather_s)
         self._line.begin_step()
         try:
             connection = self._connection or self._connect()
@@ -144,6 +149,7 @@ class GroupCommit:
     def _succeed(self, results: Sequence[Any]) -> None:
         seconds = self._monotonic() - self._line.step_since
         running = self._line.leave()
+        self._last_size = len(running)
         self._is_new = False
         self._retries = 0
         self._backoff_s = 0.0

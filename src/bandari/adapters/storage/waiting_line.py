@@ -30,6 +30,9 @@ refused at once."""
 COMMIT_TIMEOUT_S = 30.0
 """How long a transaction may take to run, and then its COMMIT, before its callers are told."""
 WATCH_INTERVAL_S = 0.25
+GATHER_S = 0.001
+"""How long the writer lets writes gather where many come: a commit for each few costs more than
+they wait."""
 
 UNKNOWN = "The ledger did not answer in time; whether the write was made is unknown."
 _WITHDRAWN = "The ledger is slow: the write waited too long, and was not made."
@@ -44,6 +47,7 @@ class Patience(Struct, frozen=True):
     stuck_s: float = STUCK_S
     commit_s: float = COMMIT_TIMEOUT_S
     watch_interval_s: float = WATCH_INTERVAL_S
+    gather_s: float = GATHER_S
 
 
 class Request(Struct, eq=False):

@@ -203,6 +203,22 @@ async def test_what_has_gathered_is_one_transaction(
     assert observed == [(1, 0.0), (8, 0.0), (2, 0.0)]
 
 
+@pytest.mark.parametrize(("many", "batches"), [(6, [["a", "b"]]), (5, [["a"], ["b"]])])
+async def test_where_many_come_the_next_ones_are_let_gather(
+    database: FakeDatabase, many: int, batches: list[list[str]]
+) -> None:
+    writer = GroupCommit(cast(Database, database), patience=Patience(gather_s=1.0))
+    gate, first = await closed_gate(writer)
+    rest = [writer.run((), write, f"{number}") for number in range(many)]
+    await gather_behind(writer, gate, first, *rest)
+    del database.batches[:]
+    one = writer.run((), write, "a")
+    await asyncio.wait({one}, timeout=0.1)
+    await asyncio.gather(one, writer.run((), write, "b"))
+    await writer.aclose()
+    assert database.batches == batches
+
+
 async def test_nobody_is_answered_before_the_commit(
     writer: GroupCommit, database: FakeDatabase
 ) -> None:
