@@ -103,9 +103,13 @@ _TAKE = compiled(
 )
 # Two statements in one message: the number costs no round trip.
 _BEGIN = b"BEGIN; SELECT pg_current_xact_id()::text"
-# Numbers mean nothing to another cluster, nor after a failover: the standby gives them anew.
+# Numbers mean nothing to another cluster, nor after a failover: the standby gives them anew. Nor
+# after a crash, from which numbers that had not reached the disk are given anew too: then the
+# postmaster has started again, or at least its checkpointer (where we may see that).
 _INCARNATION = (
-    b"SELECT system_identifier::text || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+    b"SELECT concat_ws('/', system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),"
+    b" pg_postmaster_start_time(),"
+    b" (SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'))"
     b" FROM pg_control_system()"
 )
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"
