@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psycopg
 import pytest
 from tests.support.chat import PATH, user
 from tests.support.counting_upstream import PROMPT_TOKENS, CountingUpstream, counting_upstream
@@ -368,7 +369,15 @@ class TestPostgresql:
                 )
 
         def forbid() -> Callable[[], None]:
-            set_read_only("on")
+            with psycopg.connect(own.url("postgres"), autocommit=True) as older:
+
+                def is_heeded() -> bool:
+                    shown = older.execute("SHOW default_transaction_read_only").fetchone()
+                    return shown == ("on",)
+
+                set_read_only("on")
+                # PostgreSQL tells its sessions in its own time, all of them together.
+                wait_until(is_heeded, what="a session that has heard of it")
             return lambda: set_read_only("off")
 
         starve(server, upstream, forbid)
