@@ -208,7 +208,8 @@ class _Post:
         except BaseException as error:
             await self._end(type(error), error, error.__traceback__)
             raise
-        return _HttpReply(response, self._deadline, timeouts.idle_ms / 1000, latest)
+        chunks = _Chunks(response, self._deadline, timeouts.idle_ms / 1000, latest)
+        return _HttpReply(response, chunks)
 
     async def __aexit__(
         self,
@@ -247,15 +248,11 @@ class _Post:
 
 
 class _HttpReply:
-    __slots__ = ("_deadline", "_idle_s", "_latest", "_response", "status")
+    __slots__ = ("_chunks", "_response", "status")
 
-    def __init__(
-        self, response: Response, deadline: asyncio.Timeout, idle_s: float, latest: float
-    ) -> None:
+    def __init__(self, response: Response, chunks: _Chunks) -> None:
         self._response = response
-        self._deadline = deadline
-        self._idle_s = idle_s
-        self._latest = latest
+        self._chunks = chunks
         self.status = response.status
 
     def header(self, name: str) -> str | None:
@@ -272,7 +269,7 @@ class _HttpReply:
         return b"".join(pieces)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        return _Chunks(self._response, self._deadline, self._idle_s, self._latest)
+        return self._chunks
 
 
 class _Chunks:
