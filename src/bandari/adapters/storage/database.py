@@ -65,9 +65,6 @@ class Outcome(Enum):
 class Cursor(Protocol):
     """What ``sqlite3.Cursor`` and ``psycopg.Cursor`` have in common."""
 
-    @property
-    def rowcount(self) -> int: ...
-
     def execute(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ..., /
     ) -> Cursor: ...
