@@ -11,7 +11,6 @@ import fcntl
 import gc
 import logging
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -25,6 +24,7 @@ from bandari.adapters.clock import SystemClock
 from bandari.adapters.engine.settings import EngineSettings
 from bandari.adapters.engine.status import Ready
 from bandari.adapters.engine.supervisor import EngineSupervisor
+from bandari.adapters.entropy import Entropy
 from bandari.adapters.metrics import PrometheusMetrics
 from bandari.adapters.providers.chat_completions import Address, ChatCompletionsUpstream
 from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES, TOKENIZER
@@ -142,7 +142,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics, clock = PrometheusMetrics(), SystemClock()
+    metrics, clock, entropy = PrometheusMetrics(), SystemClock(), Entropy()
     async with AsyncExitStack() as stack:
         bound = stack.enter_context(
             closing(listener.bind(settings.server.host, settings.server.port))
@@ -165,14 +165,14 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             metrics=metrics,
             estimates=Estimates(await store.ledger.experience()),
             epoch=epoch,
-            random_bytes=secrets.token_bytes,
+            random_bytes=entropy,
             settings=InferenceSettings(
                 max_open=settings.server.max_open_requests,
                 max_recording_bytes=settings.server.recording_max_bytes,
             ),
         )
 
-        app = _app(settings, store, models, inference, metrics, clock, engine)
+        app = _app(settings, store, models, inference, metrics, clock, entropy, engine)
         loops = upkeep.start_loops(inference, store.ledger, clock, metrics)
         _spare_the_collector()
         async with listener.listening(app, bound):
@@ -305,6 +305,7 @@ def _app(
     inference: Inference,
     metrics: Metrics,
     clock: SystemClock,
+    entropy: Entropy,
     engine: EngineSupervisor | None,
 ) -> App:
     server = settings.server
@@ -332,9 +333,7 @@ def _app(
         Route("/readyz", GET=operations.ready),
         Route("/metrics", GET=operations.metrics),
     ]
-    return App(
-        routes, metrics, lambda: f"req_{time_ordered_id(clock.now_ms(), secrets.token_bytes)}"
-    )
+    return App(routes, metrics, lambda: f"req_{time_ordered_id(clock.now_ms(), entropy)}")
 
 
 def _obstacles(engine: EngineSupervisor | None, inference: Inference) -> Sequence[str]:

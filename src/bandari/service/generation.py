@@ -15,7 +15,7 @@ from msgspec import Struct
 from bandari.domain import problem
 from bandari.domain.catalogue import Model, Target
 from bandari.domain.chat import ChatRequest
-from bandari.domain.events import ChoiceFinished, Event, FinishReason, UsageReported
+from bandari.domain.events import Event, FinishReason, UsageReported
 from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
 from bandari.domain.ledger import Count, Ending, RunningCount
 from bandari.domain.problem import Problem
@@ -216,20 +216,20 @@ class Generation:
                     self._answered_by(target)
                     seconds = (clock.monotonic_ns() - began_ns) / 1e9
                     self._around.metrics.first_token(self.model.label, seconds)
-                meter.observe(events)
+                finished = meter.observe(events)
                 if meter.output_bytes > self.recording.max_bytes:
                     raise RecordingFull
                 self.recording.append(self._encoder.events(events))
-                finished = _finish_reason(events)
                 if finished is not None:
                     self._finish_reason = finished
                     continue
-                if not self._knows_input:
-                    self._tell_input()
+                if meter.input_tokens is not None and not self._knows_input:
+                    # The hold has to cover the prompt as it is, as soon as it has been counted.
+                    self._reservation.know_input(meter.input_tokens)
+                    self._knows_input = True
                 output_tokens = meter.output_tokens
-                if output_tokens < self._reservation.sure_output or _is_report(events):
-                    is_covered = True
-                else:
+                is_covered = output_tokens < self._reservation.sure_output or _is_report(events)
+                if not is_covered:
                     is_covered = await self._reservation.covers(output_tokens)
                 if not is_covered or self._runs_away(output_tokens):
                     self._cut = self._finish_reason = FinishReason.LENGTH
@@ -242,13 +242,6 @@ class Generation:
         self._meter.ratios = self._around.estimates.ratios(str(target))
         if self._around.upstreams[target.provider].counts_text:
             self._meter.keep_text()
-
-    def _tell_input(self) -> None:
-        """The hold has to cover the prompt as it is, as soon as somebody has counted it."""
-        known = self._meter.input_tokens
-        if known is not None:
-            self._reservation.know_input(known)
-            self._knows_input = True
 
     def _runs_away(self, output_tokens: int) -> bool:
         """Whether the upstream goes on beyond the limit that it was given.
@@ -368,10 +361,3 @@ class Generation:
 def _is_report(events: Sequence[Event]) -> bool:
     """Whether they only tell the usage: nothing was generated that would have to be covered."""
     return all(isinstance(event, UsageReported) for event in events)
-
-
-def _finish_reason(events: Sequence[Event]) -> FinishReason | None:
-    for event in events:
-        if isinstance(event, ChoiceFinished):
-            return event.reason
-    return None

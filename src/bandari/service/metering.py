@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from bandari.domain.estimate import Basis, Ratios, tokens_in
 from bandari.domain.events import (
+    ChoiceFinished,
     Counted,
     Event,
+    FinishReason,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
@@ -21,7 +23,7 @@ from bandari.domain.events import (
 from bandari.domain.ledger import Count
 from bandari.domain.usage import CountRule, Usage
 
-_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta)
+_TEXTS = (ReasoningDelta, RefusalDelta)
 
 
 class Meter:
@@ -33,10 +35,10 @@ class Meter:
         "_deltas",
         "_images",
         "_input_bytes",
-        "_known_input",
         "_known_output",
         "_pieces",
         "_reported",
+        "input_tokens",
         "ratios",
     )
 
@@ -44,7 +46,8 @@ class Meter:
         self.ratios = Ratios()
         self._input_bytes = input_bytes
         self._images = images
-        self._known_input: int | None = None
+        self.input_tokens: int | None = None
+        """The prompt's exact count, once it is known."""
         self._known_output: int | None = None
         self._counted: dict[int, Counted] = {}
         self._reported: Usage | None = None
@@ -53,8 +56,9 @@ class Meter:
         self._pieces: list[str] | None = None
 
     def know_input(self, tokens: int) -> None:
-        """The prompt was counted exactly."""
-        self._known_input = tokens
+        """The prompt was counted exactly, by somebody who does not generate."""
+        if self._reported is None and not self._counted:
+            self.input_tokens = tokens
 
     def know_output(self, tokens: int) -> None:
         """The answer's text was counted exactly, after its end."""
@@ -64,17 +68,33 @@ class Meter:
         """Keep the text from here on for a tokenizer, unless it turns out to be counted."""
         self._pieces = []
 
-    def observe(self, events: Sequence[Event]) -> None:
+    def observe(self, events: Sequence[Event]) -> FinishReason | None:
+        """Count them in. Returns why a choice has ended, if one has."""
+        finished: FinishReason | None = None
         for event in events:
-            if isinstance(event, _TEXTS):
+            if isinstance(event, TextDelta):
                 self._see(event.text)
+            elif isinstance(event, ChoiceFinished):
+                finished = finished or event.reason
             elif isinstance(event, Counted):
                 self._counted[event.choice] = event
                 self._pieces = None
+                self._tell_input()
+            elif isinstance(event, UsageReported):
+                if self._is_credible(event.usage):
+                    self._reported = event.usage
+                    self._tell_input()
             elif isinstance(event, ToolCallDelta):
                 self._see((event.name or "") + event.arguments)
-            elif isinstance(event, UsageReported) and self._is_credible(event.usage):
-                self._reported = event.usage
+            elif isinstance(event, _TEXTS):
+                self._see(event.text)
+        return finished
+
+    def _tell_input(self) -> None:
+        if self._reported is not None:
+            self.input_tokens = self._reported.input_tokens
+        else:
+            self.input_tokens = max(count.input_tokens for count in self._counted.values())
 
     def _see(self, text: str) -> None:
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
@@ -111,15 +131,6 @@ class Meter:
         return bool(self._counted)
 
     @property
-    def input_tokens(self) -> int | None:
-        """The prompt's exact count, once it is known."""
-        if self._reported is not None:
-            return self._reported.input_tokens
-        if self._counted:
-            return max(count.input_tokens for count in self._counted.values())
-        return self._known_input
-
-    @property
     def output_tokens(self) -> int:
         """Output so far, over all choices; where it is estimated, at least one token a delta.
 
@@ -148,7 +159,7 @@ class Meter:
             return Count(self._reported, rule, basis)
         if self._counted:
             return Count(self._from_counts(), CountRule.COUNTED, basis)
-        prompt, answer = self._known_input, self._known_output
+        prompt, answer = self.input_tokens, self._known_output
         return Count(
             Usage(
                 input_tokens=basis.input_tokens if prompt is None else prompt,

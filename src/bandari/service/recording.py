@@ -12,12 +12,15 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from bandari.domain.faults import Interrupted
 from bandari.domain.problem import Problem
 
 SEGMENT_BYTES = 64 * 1024
+
+Take = Callable[[bytes], bool]
+"""Takes whole frames at once, or says that it would have to wait, and takes nothing."""
 
 
 class RecordingFull(Interrupted):
@@ -38,7 +41,7 @@ class Recording:
         "_segment_starts",
         "_segments",
         "_size",
-        "_waiters",
+        "_waiting",
         "failed_early",
         "id",
         "max_bytes",
@@ -55,7 +58,7 @@ class Recording:
         self._ends = array("Q")
         self._size = 0
         self._ended = False
-        self._waiters: list[asyncio.Future[bool]] = []
+        self._waiting: list[Reader] = []
 
     @property
     def ended(self) -> bool:
@@ -70,14 +73,16 @@ class Recording:
         """Bytes kept."""
         return self._size
 
-    def append(self, frames: Iterable[bytes]) -> None:
-        """Add frames; readers that wait are woken."""
+    def append(self, frames: Sequence[bytes]) -> None:
+        """Add frames; readers that wait are given them, or woken."""
         assert not self._ended, "a recording that has ended takes no frames"
+        before = self._size
         for frame in frames:
             if self._size + len(frame) > self.max_bytes:
                 raise RecordingFull
             self._keep(frame)
-        self._wake()
+        if self._waiting and self._size > before:
+            self._pass_on(before, frames[0] if len(frames) == 1 else b"".join(frames))
 
     def finish(self, frames: Iterable[bytes] = ()) -> None:
         """End well, with the last frames."""
@@ -97,26 +102,6 @@ class Recording:
     def reader(self, after_frame: int = -1) -> Reader:
         """A reader that begins behind the frame of that 0-based index."""
         return Reader(self, after_frame)
-
-    async def wait(self, timeout_s: float | None = None) -> bool:
-        """Return when there is something new: a frame or the end. Cancelling is harmless.
-
-        False if nothing came within ``timeout_s``.
-        """
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.append(waiter)
-        timer = None
-        if timeout_s is not None:
-            # A context with a deadline would cost several times as much, for every event.
-            timer = loop.call_later(timeout_s, _resolve, waiter, False)
-        try:
-            return await waiter
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
 
     def offset_behind(self, frame: int) -> int:
         """The byte offset at which the frame after ``frame`` begins."""
@@ -148,32 +133,47 @@ class Recording:
         for frame in frames:
             self._keep(frame)
         self._ended = True
-        self._wake()
+        waiting, self._waiting = self._waiting, []
+        for reader in waiting:
+            reader.wake()
 
-    def _wake(self) -> None:
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                _resolve(waiter, True)
+    def _pass_on(self, before: int, data: bytes) -> None:
+        """``data`` is what there is behind the offset ``before``."""
+        waiting, self._waiting = self._waiting, []
+        for reader in waiting:
+            if reader.offset == before and reader.offer(data):
+                self._waiting.append(reader)
+            else:
+                reader.wake()
 
+    def enlist(self, reader: Reader) -> None:
+        """It has all that there is, and waits for more."""
+        self._waiting.append(reader)
 
-def _resolve(waiter: asyncio.Future[bool], is_new: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(is_new)
+    def strike(self, reader: Reader) -> None:
+        """It waits no longer."""
+        if reader in self._waiting:
+            self._waiting.remove(reader)
 
 
 class Reader:
-    """One client's place in a recording."""
+    """One client's place in a recording: ``offset`` is that of the next byte. Used by one task."""
 
-    __slots__ = ("_offset", "_recording")
+    __slots__ = ("_deadline", "_recording", "_take", "_timeout_s", "_timer", "_waiter", "offset")
+
+    _take: Take | None
+    _timeout_s: float
+    _deadline: float
 
     def __init__(self, recording: Recording, after_frame: int) -> None:
         self._recording = recording
-        self._offset = recording.offset_behind(after_frame)
+        self._waiter: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.offset = recording.offset_behind(after_frame)
 
     @property
     def has_more(self) -> bool:
-        return self._offset < self._recording.size
+        return self.offset < self._recording.size
 
     async def read(self) -> bytes:
         """The next whole frames, all that are there; waits for some. Empty at the end only."""
@@ -181,14 +181,65 @@ class Reader:
         assert frames is not None, "a wait without a limit ends with frames, or with the recording"
         return frames
 
-    async def read_within(self, timeout_s: float | None) -> bytes | None:
-        """Like ``read``, but None if nothing comes within ``timeout_s``."""
+    async def read_within(self, timeout_s: float | None, take: Take | None = None) -> bytes | None:
+        """Like ``read``, but None if nothing comes within ``timeout_s``.
+
+        Frames that come while this waits are given to ``take`` as they are recorded; it returns
+        with those that were not taken. So a client that reads costs its task no turn a frame.
+        """
+        recording = self._recording
         while True:
-            data = self._recording.bytes_from(self._offset)
+            data = recording.bytes_from(self.offset)
             if data:
-                self._offset += len(data)
+                self.offset += len(data)
                 return data
-            if self._recording.ended:
+            if recording.ended:
                 return b""
-            if not await self._recording.wait(timeout_s):
+            if not await self._wait(timeout_s, take):
                 return None
+
+    async def _wait(self, timeout_s: float | None, take: Take | None) -> bool:
+        """Whether there is something new: frames or the end. Cancelling is harmless."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiter = waiter
+        self._take = take
+        if timeout_s is not None:
+            self._timeout_s = timeout_s
+            self._deadline = loop.time() + timeout_s
+            self._timer = loop.call_at(self._deadline, self._look_at_deadline)
+        self._recording.enlist(self)
+        try:
+            return await waiter
+        finally:
+            self._waiter = None
+            self._recording.strike(self)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def offer(self, data: bytes) -> bool:
+        """Give it the next frames while it waits. False if it has to be woken to take them."""
+        if self._take is None:
+            return False
+        try:
+            if not self._take(data):
+                return False
+        except Exception:  # noqa: BLE001 - a client's trouble is not the recording's: its own task will meet it
+            return False
+        self.offset += len(data)
+        if self._timer is not None:
+            # The timer looks again: moving it would cost as much as the rest.
+            self._deadline = asyncio.get_running_loop().time() + self._timeout_s
+        return True
+
+    def wake(self, is_new: bool = True) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(is_new)
+
+    def _look_at_deadline(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._deadline:
+            self._timer = loop.call_at(self._deadline, self._look_at_deadline)
+        else:
+            self.wake(is_new=False)

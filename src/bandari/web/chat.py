@@ -109,7 +109,7 @@ class ChatCompletions:
         await exchange.begin(200, EVENT_STREAM)
         await exchange.write(first)
         keepalive_s = self._settings.keepalive_ms / 1000
-        while (frames := await reader.read_within(keepalive_s)) != b"":
+        while (frames := await reader.read_within(keepalive_s, exchange.write_now)) != b"":
             await exchange.write(comment_frame() if frames is None else frames)
         if recording.problem is None:
             await exchange.end()

@@ -7,7 +7,7 @@ Knows no protocol and no use case.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,11 @@ CLIENT = "bandari.client"
 
 
 class Client:
-    """Who is at the other end of a connection, and whether he is still there."""
+    """Who is at the other end of a connection, and whether he is still there.
+
+    A listener may do better than ASGI where nobody has to wait: ``taken_body``, ``respond`` and
+    ``write`` are asked first, with the scope of the request, and say whether they did it.
+    """
 
     __slots__ = ("_watchers", "has_left")
 
@@ -42,6 +46,18 @@ class Client:
     def unwatch(self, when_left: Callable[[], None]) -> None:
         self._watchers.discard(when_left)
 
+    def taken_body(self, scope: Scope) -> bytes | None:  # noqa: ARG002 - a listener's to use
+        """The request's body, if it has come whole."""
+        return None
+
+    def respond(self, scope: Scope, status: int, headers: Headers, body: bytes) -> bool:  # noqa: ARG002
+        """A whole answer, in one write."""
+        return False
+
+    def write(self, scope: Scope, data: bytes) -> bool:  # noqa: ARG002
+        """More of an answer's body that has begun."""
+        return False
+
     def leave(self) -> None:
         self.has_left = True
         watchers, self._watchers = self._watchers, set()
@@ -53,14 +69,16 @@ class ClientLeft(Exception):
     """The client closed the connection; nobody is there to answer."""
 
 
+_NONE: Mapping[str, Any] = {}
+
+
 class Exchange:
     """``headers`` are sent with whatever answer is given: set them before ``begin``."""
 
     __slots__ = (
-        "_leaving",
+        "_client",
         "_receive",
         "_send",
-        "_when_left",
         "began",
         "headers",
         "scope",
@@ -69,6 +87,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
+        self._client: Client | None = scope.get("extensions", _NONE).get(CLIENT)
         self._receive = receive
         self._send = send
         self.headers: list[tuple[bytes, bytes]] = []
@@ -95,6 +114,11 @@ class Exchange:
         declared = self.header(b"content-length") or ""
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
             raise _too_large(max_bytes)
+        taken = None if self._client is None else self._client.taken_body(self.scope)
+        if taken is not None:
+            if len(taken) > max_bytes:
+                raise _too_large(max_bytes)
+            return taken
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 return await self._whole_body(max_bytes)
@@ -108,7 +132,7 @@ class Exchange:
 
         To be called after the body was read. Returns what ends the watch.
         """
-        client: Client | None = self.scope.get("extensions", {}).get(CLIENT)
+        client = self._client
         if client is not None:
             client.watch(when_left)
             return partial(client.unwatch, when_left)
@@ -124,15 +148,25 @@ class Exchange:
     async def respond(self, status: int, content_type: bytes, body: bytes) -> None:
         """A whole answer."""
         length = (b"content-length", b"%d" % len(body))
-        await self.begin(status, content_type, (length,))
-        await self._send_body(b"" if self.method == "HEAD" else body, more=False)
+        if self.method == "HEAD":
+            body = b""
+        self.began = True
+        self.status = status
+        headers = [(b"content-type", content_type), length, *self.headers]
+        if self._client is None or not self._client.respond(self.scope, status, headers, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send_body(body, more=False)
 
-    async def begin(self, status: int, content_type: bytes, extra: Headers = ()) -> None:
+    async def begin(self, status: int, content_type: bytes) -> None:
         """The status and the headers."""
         self.began = True
         self.status = status
-        headers = [(b"content-type", content_type), *self.headers, *extra]
+        headers = [(b"content-type", content_type), *self.headers]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def write_now(self, data: bytes) -> bool:
+        """More of the body, if nobody has to wait for that; to be called between writes only."""
+        return self._client is not None and self._client.write(self.scope, data)
 
     async def write(self, data: bytes) -> None:
         """More of the body. Waits while the client does not read, as long as the server allows."""

@@ -40,6 +40,9 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that are complete now. Raises ``UpstreamMalformed`` beyond the size limit."""
+        if self._size == 0 and not self._buffer and _is_one_event(chunk):
+            self._at_start = self._skip_newline = False
+            return [SseEvent(chunk[6:-2], "", self._id)]
         if self._skip_newline and chunk:
             self._skip_newline = False
             if chunk[:1] == b"\n":
@@ -89,6 +92,17 @@ class SseDecoder:
             self._id = value.decode("utf-8", "replace")
         elif field == b"data":
             self._data.append(b"")
+
+
+def _is_one_event(chunk: bytes) -> bool:
+    """Whether it is just what most servers send at a time: one line of data, and its end."""
+    return (
+        chunk.startswith(b"data: ")
+        and chunk.endswith(b"\n\n")
+        and chunk.find(b"\n") == len(chunk) - 2
+        and b"\r" not in chunk
+        and len(chunk) < MAX_EVENT_BYTES
+    )
 
 
 def data_frame(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from tests.support.gates import until_idle
+from tests.support.virtual_time import VirtualLoop
 
 from bandari.domain.problem import Blame, Problem
 from bandari.service.recording import SEGMENT_BYTES, Recording, RecordingFull
@@ -128,7 +129,7 @@ async def test_a_reader_that_gives_up_leaves_nothing_behind_and_loses_nothing():
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert not made._waiters
+    assert not made._waiting
     made.append([b"frame"])
     assert await reader.read() == b"frame"
 
@@ -202,3 +203,86 @@ async def test_failing_after_a_frame_is_late():
     assert not made.failed_early
     assert made.ended
     assert await rest_of(made.reader()) == b"textproblem"
+
+
+# -- frames that are taken at once -----------------------------------------------------------------
+
+
+class Client:
+    """Takes frames while it ``reads``."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self.reads = True
+
+    def take(self, frames: bytes) -> bool:
+        if self.reads:
+            self.got.append(frames)
+        return self.reads
+
+
+async def test_frames_are_given_to_a_client_that_reads_without_waking_its_task():
+    made, client = recording(b"first"), Client()
+    reader = made.reader()
+    assert await reader.read_within(60, client.take) == b"first"
+    waiting = asyncio.create_task(reader.read_within(60, client.take))
+    await until_idle()
+    made.append([b"a", b"b"])
+    made.append([b"c"])
+    assert client.got == [b"ab", b"c"]
+    await until_idle()
+    assert not waiting.done()
+    made.finish([b"the end"])
+    assert await waiting == b"the end"
+    assert await reader.read_within(60, client.take) == b""
+
+
+async def test_a_client_that_does_not_read_misses_nothing():
+    made, client = recording(), Client()
+    reader = made.reader()
+    waiting = asyncio.create_task(reader.read_within(60, client.take))
+    await until_idle()
+    made.append([b"taken "])
+    client.reads = False
+    made.append([b"not "])
+    made.append([b"taken"])  # its task has been woken, and has not run yet
+    assert await waiting == b"not taken"
+    assert client.got == [b"taken "]
+
+
+async def test_a_clients_defect_is_not_the_recordings():
+    made = recording()
+
+    def take(frames: bytes) -> bool:
+        raise ZeroDivisionError
+
+    reading = asyncio.create_task(made.reader().read_within(60, take))
+    other = asyncio.create_task(made.reader().read())
+    await until_idle()
+    made.append([b"frame"])
+    assert (await reading, await other) == (b"frame", b"frame")
+
+
+async def test_a_recording_that_is_full_has_given_what_fitted():
+    made, client = recording(max_bytes=8), Client()
+    waiting = asyncio.create_task(made.reader().read_within(60, client.take))
+    await until_idle()
+    with pytest.raises(RecordingFull):
+        made.append([b"1234", b"567890"])
+    made.fail(PROBLEM, [b"!"])
+    assert await waiting == b"1234!"
+    assert client.got == []
+
+
+def test_silence_is_counted_from_the_last_frame_that_was_taken():
+    async def beat_for_an_hour() -> tuple[bytes | None, float]:
+        made, client = recording(), Client()
+        waiting = asyncio.create_task(made.reader().read_within(15, client.take))
+        for _ in range(360):
+            await asyncio.sleep(10)
+            made.append([b"."])
+        assert client.got == [b"."] * 360
+        return await waiting, asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(beat_for_an_hour()) == (None, 3600 + 15)

@@ -216,12 +216,16 @@ class AnswerDecoder:
         if thought:
             events.append(ReasoningDelta(index, thought))
         logprobs = choice.logprobs.content if choice.logprobs is not None else None
-        if content.content or logprobs:
-            entries = (_read_logprob(entry, self._top_logprobs) for entry in logprobs or ())
-            events.append(TextDelta(index, content.content or "", tuple(entries)))
+        if logprobs:
+            entries = tuple(_read_logprob(entry, self._top_logprobs) for entry in logprobs)
+            events.append(TextDelta(index, content.content or "", entries))
+        elif content.content:
+            events.append(TextDelta(index, content.content))
         if content.refusal:
             events.append(RefusalDelta(index, content.refusal))
-        for position, piece in enumerate(content.tool_calls or ()):
+        if not content.tool_calls:
+            return
+        for position, piece in enumerate(content.tool_calls):
             function = piece.function
             number = position if piece.index is None else piece.index
             if number > 0 and self._single_call:

@@ -66,7 +66,8 @@ class StreamEncoder:
         frames: list[bytes] = []
         for event in events:
             if isinstance(event, TextDelta):
-                self._start(frames, event.choice)
+                if event.choice not in self._started:
+                    self._start(frames, event.choice)
                 frames.append(self._text(event))
             elif isinstance(event, ChoiceFinished):
                 self._start(frames, event.choice)
