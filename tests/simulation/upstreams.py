@@ -15,6 +15,7 @@ from random import Random
 from msgspec import Struct
 from tests.simulation.story import Call, Story
 from tests.simulation.trace import Trace
+from tests.support.scripted_upstream import offered
 
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import (
@@ -37,6 +38,7 @@ from bandari.domain.faults import (
     UpstreamUnreachable,
 )
 from bandari.domain.usage import Usage
+from bandari.service.ports import Take
 
 STALL_S = 30.0
 MAX_TOKENS = 6_000
@@ -146,7 +148,7 @@ class SimulatedUpstream:
 
     @asynccontextmanager
     async def generate(
-        self, request: ChatRequest, model: str
+        self, request: ChatRequest, model: str, take: Take | None = None
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         story = self._story(request)
         plan = self._plan(request)
@@ -167,7 +169,7 @@ class SimulatedUpstream:
         if plan.fault in BEFORE_ENTERING:
             self._trace.tell(f"upstream {plan.fault}", story.name)
             raise _fault(plan.fault)
-        yield self._answer(story, call, plan)
+        yield offered(self._answer(story, call, plan), take if self._draws.random() < 0.5 else None)
 
     def _story(self, request: ChatRequest) -> Story:
         assert request.user is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class Gate:
@@ -21,6 +22,13 @@ class Gate:
 
     def open(self) -> None:
         self._opened.set()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what tells nobody that it has happened; not for longer than five seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - there is nobody who could set an event
+            await asyncio.sleep(0.001)
 
 
 async def until_idle() -> None:

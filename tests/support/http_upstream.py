@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -119,13 +120,18 @@ class _Connection(asyncio.StreamReaderProtocol):
 
 
 class HttpUpstream:
-    """``async with HttpUpstream(reply, ...) as server``; ``server.url`` is its base URL."""
+    """``async with HttpUpstream(reply, ...) as server``; ``server.url`` is its base URL.
 
-    def __init__(self, *replies: Reply) -> None:
+    With ``tls`` it is reached as ``localhost``, which is the name in its certificate.
+    """
+
+    def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.url = ""
+        self.port = 0
+        self._tls = tls
         self._writers: list[asyncio.StreamWriter] = []
         self._replies = list(replies)
         self._asked = asyncio.Condition()
@@ -133,9 +139,12 @@ class HttpUpstream:
 
     async def __aenter__(self) -> HttpUpstream:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self._server = await loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", 0, ssl=self._tls
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        here = "http://127.0.0.1" if self._tls is None else "https://localhost"
+        self.url = f"{here}:{self.port}"
         return self
 
     async def __aexit__(

@@ -29,6 +29,7 @@ from bandari.domain.events import (
     UsageReported,
 )
 from bandari.domain.usage import Usage
+from bandari.service.ports import Take
 
 Step = Event | Sequence[Event] | BaseException | Gate | asyncio.Event | Callable[[], object]
 
@@ -54,6 +55,9 @@ class ScriptedUpstream:
     """``input_tokens`` and ``text_tokens`` are what ``count_input`` and ``count_text`` answer: a
     number, None, or an exception.
     """
+
+    offers = True
+    """Whether it gives what it says to who takes it, or keeps it until it is asked."""
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class ScriptedUpstream:
 
     @asynccontextmanager
     async def generate(
-        self, request: ChatRequest, model: str
+        self, request: ChatRequest, model: str, take: Take | None = None
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         script = self._scripts[min(len(self.calls), len(self._scripts) - 1)]
         call = Call(request, model)
@@ -95,7 +99,7 @@ class ScriptedUpstream:
             async for batch in _played(script.entering):
                 raise AssertionError(f"an answer cannot begin before its context: {batch}")
             call.entered = True
-            yield self._answer(script, call)
+            yield offered(self._answer(script, call), take if self.offers else None)
         finally:
             self.open_calls -= 1
             call.left.set()
@@ -118,6 +122,17 @@ class ScriptedUpstream:
         async for batch in _played(script.steps):
             yield batch
         call.played_to_end = True
+
+
+async def offered(
+    batches: AsyncIterator[Sequence[Event]], take: Take | None
+) -> AsyncIterator[Sequence[Event]]:
+    """Gives what it can to ``take``, if there is one, as a real upstream does."""
+    async for batch in batches:
+        if take is None:
+            yield batch
+        elif not take(batch):
+            yield ()
 
 
 async def _played(steps: Iterable[Step]) -> AsyncIterator[Sequence[Event]]:

@@ -65,21 +65,19 @@ class AnswerFold:
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
-            match event:
-                case TextDelta(choice=index, text=text, logprobs=logprobs):
-                    draft = self._draft(index)
-                    draft.text.append(text)
-                    draft.logprobs.extend(logprobs)
-                case ToolCallDelta():
-                    self._add_tool_call(event)
-                case ReasoningDelta(choice=index, text=text):
-                    self._draft(index).reasoning.append(text)
-                case RefusalDelta(choice=index, text=text):
-                    self._draft(index).refusal.append(text)
-                case ChoiceFinished(choice=index, reason=reason):
-                    self._draft(index).finish = reason
-                case _:
-                    pass
+            if isinstance(event, TextDelta):
+                draft = self._draft(event.choice)
+                draft.text.append(event.text)
+                if event.logprobs:
+                    draft.logprobs.extend(event.logprobs)
+            elif isinstance(event, ChoiceFinished):
+                self._draft(event.choice).finish = event.reason
+            elif isinstance(event, ToolCallDelta):
+                self._add_tool_call(event)
+            elif isinstance(event, ReasoningDelta):
+                self._draft(event.choice).reasoning.append(event.text)
+            elif isinstance(event, RefusalDelta):
+                self._draft(event.choice).refusal.append(event.text)
 
     def answer(self, otherwise: FinishReason = FinishReason.STOP) -> Answer:
         """The answer so far; a choice that has not finished gets the reason ``otherwise``."""

@@ -16,14 +16,14 @@ import msgspec
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event, UsageReported
 from bandari.domain.usage import Usage
-from bandari.service.ports import Upstream
+from bandari.service.ports import Take, Upstream
 
 MAX_CALLS_AT_ONCE = 8
 MAX_WAITING_BATCHES = 64
 
 
 def generate(
-    upstream: Upstream, request: ChatRequest, model: str
+    upstream: Upstream, request: ChatRequest, model: str, take: Take | None = None
 ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
     """Like ``Upstream.generate``, for any number of choices.
 
@@ -31,7 +31,7 @@ def generate(
     them all.
     """
     if request.sampling.n <= upstream.max_choices:
-        return upstream.generate(request, model)
+        return upstream.generate(request, model, take)
     return _FanOut(upstream, request, model)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -48,6 +49,14 @@ class Surroundings(Struct, frozen=True):
     estimates: Estimates
 
 
+class _Asked(NamedTuple):
+    """The target that is being asked, what of the request it is not given, and since when."""
+
+    target: Target
+    ignored: tuple[str, ...]
+    began_ns: int
+
+
 class Generation:
     """``run`` is awaited by the parent; readers look at ``recording`` and the plain attributes.
 
@@ -58,6 +67,7 @@ class Generation:
 
     __slots__ = (
         "_around",
+        "_asked",
         "_cancellable",
         "_cut",
         "_durable_count",
@@ -76,6 +86,8 @@ class Generation:
         "request",
         "target",
     )
+
+    _asked: _Asked
 
     def __init__(
         self,
@@ -204,44 +216,59 @@ class Generation:
         raise AssertionError("a model has at least one target")
 
     async def _ask(self, target: Target) -> Ending:
-        meter = self._meter
         upstream = self._around.upstreams[target.provider]
-        ignored = upstream.ignored(self.request)
-        clock = self._around.clock
-        began_ns = clock.monotonic_ns()
-        async with fan_out.generate(upstream, self.request, target.model) as batches:
+        began_ns = self._around.clock.monotonic_ns()
+        self._asked = _Asked(target, upstream.ignored(self.request), began_ns)
+        async with fan_out.generate(upstream, self.request, target.model, self._observe) as batches:
             async for events in batches:
-                if self.target is None:
-                    self.ignored = ignored
-                    self._answered_by(target)
-                    seconds = (clock.monotonic_ns() - began_ns) / 1e9
-                    self._around.metrics.first_token(self.model.label, seconds)
-                finished = meter.observe(events)
-                if meter.output_bytes > self.recording.max_bytes:
-                    raise RecordingFull
-                self.recording.append(self._encoder.events(events))
-                if finished is not None:
-                    self._finish_reason = finished
+                if events and self._observe(events):
                     continue
-                if meter.input_tokens is not None and not self._knows_input:
-                    # The hold has to cover the prompt as it is, as soon as it has been counted.
-                    self._reservation.know_input(meter.input_tokens)
-                    self._knows_input = True
-                output_tokens = meter.output_tokens
-                is_covered = output_tokens < self._reservation.sure_output or _is_report(events)
-                if not is_covered:
-                    is_covered = await self._reservation.covers(output_tokens)
-                if not is_covered or self._runs_away(output_tokens):
+                ending = await self._end_in_doubt()
+                if ending is not None:
                     self._cut = self._finish_reason = FinishReason.LENGTH
-                    return Ending.COMPLETED if is_covered else Ending.OUT_OF_BALANCE
+                    return ending
         return Ending.COMPLETED
 
-    def _answered_by(self, target: Target) -> None:
+    def _observe(self, events: Sequence[Event]) -> bool:
+        """Count and record what the upstream says. False where it is in doubt whether that, and
+        more of it, may be: then ``_end_in_doubt`` is to be asked before there is more.
+        """
+        meter = self._meter
+        if self.target is None:
+            self._answered()
+        finished = meter.observe(events)
+        if meter.output_bytes > self.recording.max_bytes:
+            raise RecordingFull
+        self.recording.append(self._encoder.events(events))
+        if finished is not None:
+            self._finish_reason = finished
+            return True
+        if meter.input_tokens is not None and not self._knows_input:
+            # The hold has to cover the prompt as it is, as soon as it has been counted.
+            self._reservation.know_input(meter.input_tokens)
+            self._knows_input = True
+        output_tokens = meter.output_tokens
+        is_covered = output_tokens < self._reservation.sure_output or _is_report(events)
+        return is_covered and not self._runs_away(output_tokens)
+
+    async def _end_in_doubt(self) -> Ending | None:
+        """How the answer ends here, at its limit or at that of its wallet, if it does."""
+        output_tokens = self._meter.output_tokens
+        if self._runs_away(output_tokens):
+            return Ending.COMPLETED
+        is_covered = await self._reservation.covers(output_tokens)
+        return None if is_covered else Ending.OUT_OF_BALANCE
+
+    def _answered(self) -> None:
         """From the first event on it is this target's answer, and its tokenizer's tokens."""
+        target, ignored, began_ns = self._asked
         self.target = target
+        self.ignored = ignored
         self._meter.ratios = self._around.estimates.ratios(str(target))
         if self._around.upstreams[target.provider].counts_text:
             self._meter.keep_text()
+        seconds = (self._around.clock.monotonic_ns() - began_ns) / 1e9
+        self._around.metrics.first_token(self.model.label, seconds)
 
     def _runs_away(self, output_tokens: int) -> bool:
         """Whether the upstream goes on beyond the limit that it was given.

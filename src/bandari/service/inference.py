@@ -75,13 +75,15 @@ class Inference:
         self._settings = settings
         self._running: dict[asyncio.Task[None], Generation] = {}
         self._unsettled: deque[Generation] = deque()
-        self._opening: set[asyncio.Future[None]] = set()
+        self._opening = 0
+        self._fewer = asyncio.Event()
+        """Set while draining, whenever something has ended."""
         self._draining = False
         self._stopped = False
 
     @property
     def open_count(self) -> int:
-        return len(self._running) + len(self._opening)
+        return len(self._running) + self._opening
 
     @property
     def is_draining(self) -> bool:
@@ -99,13 +101,12 @@ class Inference:
             raise Draining
         if self.open_count >= self._settings.max_open:
             raise Overloaded(retry_after_ms=1000)
-        opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._opening.add(opening)
+        self._opening += 1
         try:
             return await self._begin(principal, request, make_encoder)
         finally:
-            self._opening.remove(opening)
-            opening.set_result(None)
+            self._opening -= 1
+            self._tell_fewer()
 
     async def _begin(
         self, principal: Principal, request: ChatRequest, make_encoder: EncoderFactory
@@ -155,6 +156,11 @@ class Inference:
         generation = self._running.pop(task)
         if not generation.is_settled:
             self._unsettled.append(generation)
+        self._tell_fewer()
+
+    def _tell_fewer(self) -> None:
+        if self._draining:
+            self._fewer.set()
 
     async def settle_late(self) -> None:
         """End the holds that could not be ended when they should have. Raises like the ledger."""
@@ -205,7 +211,8 @@ class Inference:
         try:
             async with asyncio.timeout(timeout_s):
                 while self.open_count:
-                    await asyncio.wait({*self._running, *self._opening})
+                    self._fewer.clear()
+                    await self._fewer.wait()
         except TimeoutError:
             return False
         return True

@@ -175,6 +175,10 @@ class RateCards(Protocol):
         ...
 
 
+Take = Callable[[Sequence[Event]], bool]
+"""Takes what an upstream has said, at once. False: it wants to have its next turn."""
+
+
 class Upstream(Protocol):
     """A provider, ready to be asked. Holds its connections; speaks whatever protocol it speaks."""
 
@@ -190,13 +194,17 @@ class Upstream(Protocol):
         ...
 
     def generate(
-        self, request: ChatRequest, model: str
+        self, request: ChatRequest, model: str, take: Take | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
         """Ask for an answer. Entering sends the request and raises a fault if it is refused.
 
         Each item is what one chunk of the upstream's answer said. An iteration that ends normally
         has seen the upstream's own end; anything else raises an ``UpstreamFault``. Leaving the
         context closes the upstream's connection, and with it the generation.
+
+        What is said while the iteration waits may be given to ``take`` instead, so that an event
+        costs its task no turn. When that returns false, the iteration gives the next item at once,
+        an empty one if nothing more was said.
         """
         ...
 

@@ -200,9 +200,9 @@ async def test_leaving_waits_until_every_call_has_closed():
 
     class SlowToClose(ScriptedUpstream):
         @asynccontextmanager
-        async def generate(self, request, model):
+        async def generate(self, request, model, take=None):
             try:
-                async with super().generate(request, model) as batches:
+                async with super().generate(request, model, take) as batches:
                     yield batches
             finally:
                 await until_idle()

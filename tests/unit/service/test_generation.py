@@ -46,6 +46,12 @@ def house_with(*steps, **options) -> SmallHouse:
     return SmallHouse(upstream(*steps), **options)
 
 
+@pytest.fixture(autouse=True, params=[True, False], ids=["taken", "asked for"])
+def _both_ways(request, monkeypatch):
+    """What an upstream says is given to the generation as it comes, or when it asks for it."""
+    monkeypatch.setattr(ScriptedUpstream, "offers", request.param)
+
+
 @pytest.fixture(autouse=True)
 async def _nothing_left_behind():
     before = asyncio.all_tasks()

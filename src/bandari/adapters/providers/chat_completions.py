@@ -16,10 +16,16 @@ from types import TracebackType
 import msgspec
 
 from bandari.adapters.providers.tokenizers import MAX_COUNT_BYTES, Tokenizer, read_count
-from bandari.adapters.providers.transport import MAX_ERROR_BODY_BYTES, Reply, Transport
+from bandari.adapters.providers.transport import (
+    MAX_BODY_BYTES,
+    MAX_ERROR_BODY_BYTES,
+    Reply,
+    Transport,
+)
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
 from bandari.domain.faults import Fault, UpstreamFault, UpstreamInterrupted, UpstreamMalformed
+from bandari.service.ports import Take
 from bandari.wire.chat_completions import DONE
 from bandari.wire.chat_completions.decode_answer import AnswerDecoder
 from bandari.wire.chat_completions.encode_request import encode_request
@@ -75,9 +81,9 @@ class ChatCompletionsUpstream:
     def ignored(self, request: ChatRequest) -> tuple[str, ...]:
         return ignored_fields(request, self._dialect)
 
-    def generate(self, request: ChatRequest, model: str) -> _Call:
+    def generate(self, request: ChatRequest, model: str, take: Take | None = None) -> _Call:
         body = encode_request(request, model, self._dialect)
-        return _Call(self._transport, self._address, request, body)
+        return _Call(self._transport, self._address, request, body, take)
 
     async def count_input(self, request: ChatRequest, model: str) -> int | None:
         if self._tokenizer is None:
@@ -108,7 +114,7 @@ class ChatCompletionsUpstream:
 class _Call:
     """One answer asked for: entered once the upstream has begun to give it."""
 
-    __slots__ = ("_address", "_body", "_post", "_request", "_transport")
+    __slots__ = ("_address", "_body", "_post", "_request", "_take", "_transport")
 
     _post: AbstractAsyncContextManager[Reply]
 
@@ -118,7 +124,9 @@ class _Call:
         address: Callable[[], Address],
         request: ChatRequest,
         body: bytes,
+        take: Take | None,
     ) -> None:
+        self._take = take
         self._transport = transport
         self._address = address
         self._request = request
@@ -143,7 +151,7 @@ class _Call:
         )
         kind = reply.header("content-type") or ""
         is_stream = kind.lower().startswith("text/event-stream")
-        return _Streamed(reply, decoder) if is_stream else _Whole(reply, decoder)
+        return _Streamed(reply, decoder, self._take) if is_stream else _Whole(reply, decoder)
 
     async def __aexit__(
         self,
@@ -157,52 +165,69 @@ class _Call:
 class _Streamed:
     """A streamed answer: what each of its SSE events says."""
 
-    __slots__ = ("_chunks", "_decoder", "_fault", "_is_done", "_is_over", "_ready", "_sse")
+    __slots__ = (
+        "_decoder",
+        "_failure",
+        "_is_done",
+        "_is_over",
+        "_ready",
+        "_reply",
+        "_sse",
+        "_take",
+    )
 
-    def __init__(self, reply: Reply, decoder: AnswerDecoder) -> None:
-        self._chunks = reply.chunks()
+    def __init__(self, reply: Reply, decoder: AnswerDecoder, take: Take | None) -> None:
+        self._reply = reply
         self._decoder = decoder
+        self._take = take
         self._sse = SseDecoder()
         self._ready: deque[Sequence[Event]] = deque()
-        self._fault: Fault | None = None
+        self._failure: Exception | None = None
         self._is_done = self._is_over = False
 
     def __aiter__(self) -> _Streamed:
         return self
 
     async def __anext__(self) -> Sequence[Event]:
-        while not self._ready:
-            if self._fault is not None:
-                raise self._fault
+        ready = self._ready
+        while not ready:
+            if self._failure is not None:
+                raise self._failure
             if self._is_done:
-                await _read_to_end(self._chunks)
+                await _read_to_end(self._reply)
                 self._is_over = True
             if self._is_over:
                 raise StopAsyncIteration
-            await self._read()
-        return self._ready.popleft()
+            if not await self._reply.feed(self._chunk):
+                if not self._decoder.ended:
+                    raise UpstreamInterrupted
+                self._is_over = True
+        return ready.popleft()
 
-    async def _read(self) -> None:
-        """One more chunk. What its events say before one that cannot be read comes first."""
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            if not self._decoder.ended:
-                raise UpstreamInterrupted from None
-            self._is_over = True
-            return
+    def _chunk(self, chunk: bytes) -> bool:
+        """Read what has come, and give it to who takes it. False where the iteration has to go on.
+
+        What events say before one that cannot be read comes first.
+        """
         try:
             for event in self._sse.feed(chunk):
                 events = self._decoder.stream_event(event)
                 if events:
-                    self._ready.append(events)
+                    self._give(events)
                 if self._decoder.has_enough:
                     self._is_over = True
-                    return
+                    break
                 if event.data == DONE:
                     self._is_done = True
-        except Fault as fault:
-            self._fault = fault
+        except Exception as failure:  # noqa: BLE001 - whose ever it is: the iteration raises it
+            self._failure = failure
+        return not (self._ready or self._failure or self._is_done or self._is_over)
+
+    def _give(self, events: Sequence[Event]) -> None:
+        if self._take is None or self._ready:
+            self._ready.append(events)
+        elif not self._take(events):
+            self._ready.append(())
 
 
 class _Whole:
@@ -220,17 +245,17 @@ class _Whole:
     async def __anext__(self) -> Sequence[Event]:
         reply, self._reply = self._reply, None
         if reply is not None:
-            return self._decoder.body(await reply.body())
+            return self._decoder.body(await reply.body(MAX_BODY_BYTES))
         if not self._decoder.ended:
             raise UpstreamMalformed("The model's provider sent an answer without a finish reason.")
         raise StopAsyncIteration
 
 
-async def _read_to_end(chunks: AsyncIterator[bytes]) -> None:
+async def _read_to_end(reply: Reply) -> None:
     """The answer is complete: what becomes of the connection now is all one to it."""
     with contextlib.suppress(UpstreamFault, TimeoutError):
         async with asyncio.timeout(END_OF_BODY_S):
-            async for _ in chunks:
+            while await reply.chunk():
                 pass
 
 

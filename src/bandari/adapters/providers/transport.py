@@ -1,53 +1,38 @@
 """HTTP to upstreams, behind a port that fits on a screen.
 
-Owns connections, timeouts and the mapping of the client library's exceptions to faults; knows no
-protocol that is spoken over it. ``HttpTransport`` is the real one; tests exchange it for a script.
+Owns how long to wait for what, and what is sent twice; knows no protocol that is spoken over it.
+``HttpTransport`` is the real one; tests exchange it for a script.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from types import TracebackType
 from typing import Protocol
 
 from msgspec import Struct
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import (
-    BuilderError,
-    ConnectError,
-    ConnectTimeoutError,
-    PoolTimeoutError,
-    PyreqwestError,
-    RequestTimeoutError,
-)
-from pyreqwest.request import StreamRequest
-from pyreqwest.response import Response
 
-from bandari.domain.faults import (
-    UpstreamFault,
-    UpstreamInterrupted,
-    UpstreamMalformed,
-    UpstreamOverloaded,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from bandari.adapters.providers.http1 import Connection, Limits, Unanswered, spelled_head
+from bandari.adapters.providers.pool import Pool
+from bandari.adapters.providers.proxies import Proxies
+from bandari.adapters.providers.urls import Origin, target_of
+from bandari.domain.faults import UpstreamUnreachable
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """The largest unstreamed answer that is read."""
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 
-IDLE_STEPS = 16
-"""A silent upstream is given up after ``idle_ms``, or up to a sixteenth of it earlier."""
+MAX_HEADS = 256
+"""Requests' heads that are kept spelled: there is one for each URL and key of a provider."""
 
 
 class Timeouts(Struct, frozen=True):
     """How long to wait for what, in milliseconds.
 
+    ``connect_ms`` is for a connection, and for a place among the most that there may be.
     ``first_event_ms`` and ``answer_ms`` (all of it) count from the request, ``idle_ms`` from the
     last sign of life.
     A connection that is ``idle_connection_ms`` without a request is given up.
@@ -61,18 +46,27 @@ class Timeouts(Struct, frozen=True):
 
 
 class Reply(Protocol):
-    """An upstream's answer. Leaving the context that gave it closes the connection."""
+    """An upstream's answer. Leaving the context that gave it before its end closes the connection.
+
+    Reading raises ``UpstreamInterrupted`` when it breaks off, and ``UpstreamTimeout``.
+    """
 
     status: int
 
-    def header(self, name: str) -> str | None: ...
-
-    async def body(self, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-        """All of it. Raises ``UpstreamMalformed`` beyond ``max_bytes``."""
+    def header(self, name: str) -> str | None:
+        """The first header of that lower-case name."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """As the network gives it. Raises ``UpstreamInterrupted`` when it breaks off."""
+    async def chunk(self) -> bytes:
+        """As the network gives it: what has come since the last time. Empty at the end only."""
+        ...
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        """Give ``take`` the chunks as they come, until it returns false. False: at the end."""
+        ...
+
+    async def body(self, max_bytes: int) -> bytes:
+        """All of it. Raises ``UpstreamMalformed`` beyond ``max_bytes``."""
         ...
 
 
@@ -86,91 +80,79 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-def _fault_of(error: PyreqwestError) -> UpstreamFault:
-    if isinstance(error, BuilderError | ConnectError | ConnectTimeoutError):
-        return UpstreamUnreachable()
-    if isinstance(error, PoolTimeoutError):
-        return UpstreamOverloaded()
-    if isinstance(error, RequestTimeoutError):
-        return UpstreamTimeout()
-    return UpstreamInterrupted()
-
-
 class HttpTransport:
-    """pyreqwest: pooled connections to one provider.
+    """HTTP/1.1 over pooled connections to one provider.
 
     A server may close a connection that is idle just when it is used again. So idle ones are given
-    up before most servers do (uvicorn's five seconds are the shortest in use), a request that got
-    no answer because its connection was closed is sent once more, and with ``keep_alive`` false
-    none is used twice.
+    up before most servers do (uvicorn's five seconds are the shortest in use), a request whose
+    connection had served before and was soon closed without a byte of an answer is sent again, on a
+    new one, and with ``keep_alive`` false none is used twice.
 
-    pyreqwest (0.15, and back to 0.11) does not close the connection of a request that is cancelled
-    before the answer's head: it leaks, and its place among ``max_connections`` with it. So such a
-    request is abandoned instead: its connection is closed as soon as its head has come, or when
-    ``read_timeout`` ends it.
+    Closing is for good: who reads hears ``UpstreamInterrupted``, and who asks for more later
+    ``UpstreamUnreachable``.
     """
 
     def __init__(
         self, timeouts: Timeouts, max_connections: int = 1000, *, keep_alive: bool = True
     ) -> None:
-        self._timeouts = timeouts
-        self._abandoned: set[asyncio.Task[None]] = set()
-        longest_silence_ms = min(max(timeouts.first_event_ms, timeouts.idle_ms), timeouts.answer_ms)
-        builder = ClientBuilder() if keep_alive else ClientBuilder().pool_max_idle_per_host(0)
-        self._client: Client = (
-            builder.pool_idle_timeout(timedelta(milliseconds=timeouts.idle_connection_ms))
-            .connect_timeout(timedelta(milliseconds=timeouts.connect_ms))
-            .pool_timeout(timedelta(milliseconds=timeouts.connect_ms))
-            .read_timeout(timedelta(milliseconds=longest_silence_ms))
-            .max_connections(max_connections)
-            .follow_redirects(False)
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-            .referer(False)
-            .user_agent("bandari")
-            .build()
+        self._keep_alive = keep_alive
+        self._limits = Limits(
+            timeouts.first_event_ms / 1000, timeouts.idle_ms / 1000, timeouts.answer_ms / 1000
         )
+        self._proxies = Proxies.of_environment()
+        self._pool = Pool(
+            self._proxies,
+            connect_s=timeouts.connect_ms / 1000,
+            idle_s=timeouts.idle_connection_ms / 1000,
+            max_connections=max_connections,
+        )
+        self._head = lru_cache(MAX_HEADS)(self._spelled_head)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> _Post:
-        return _Post(self, self._timeouts, url, headers, body)
+        return _Post(self, url, headers, body)
 
     async def close(self) -> None:
-        for task in self._abandoned:
-            task.cancel()
-        await asyncio.gather(*self._abandoned, return_exceptions=True)
-        await self._client.close()
+        self._pool.close()
 
-    async def sent(
-        self, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[StreamRequest, Response]:
-        """Send, and wait for the head of the answer. Raises like pyreqwest."""
-        # With its default read-ahead the connection would outlive a reader that leaves early.
+    async def ask(self, url: str, headers: Mapping[str, str], body: bytes) -> Connection:
+        """Send, and wait for the head of the answer."""
         try:
-            request = (
-                self._client.post(url)
-                .headers(headers)
-                .body_bytes(body)
-                .streamed_read_buffer_limit(0)
-                .build_streamed()
-            )
+            origin, head = self._head(url, tuple(headers.items()))
         except ValueError as error:  # a URL without a host, a key with a newline
             raise UpstreamUnreachable from error
-        entering = asyncio.ensure_future(request.__aenter__())
+        request = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
         try:
-            return request, await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            task = asyncio.create_task(_close_when_entered(request, entering))
-            self._abandoned.add(task)
-            task.add_done_callback(self._abandoned.discard)
+            return await self._answered(await self._pool.take(origin), request)
+        except Unanswered:
+            pass
+        return await self._answered(await self._pool.take(origin, fresh=True), request)
+
+    def done(self, connection: Connection) -> None:
+        """Its answer was read, or is not wanted any more: then it is closed."""
+        if connection.release() and self._keep_alive:
+            self._pool.keep(connection)
+        else:
+            connection.close()
+
+    async def _answered(self, connection: Connection, request: bytes) -> Connection:
+        try:
+            connection.send(request, self._limits)
+            await connection.head()
+        except BaseException:
+            connection.close()
             raise
+        return connection
 
-
-async def _close_when_entered(request: StreamRequest, entering: asyncio.Future[Response]) -> None:
-    with suppress(PyreqwestError):
-        await entering
-        await request.__aexit__(None, None, None)
+    def _spelled_head(self, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Origin, bytes]:
+        target = target_of(url)
+        own = [("host", target.host), ("user-agent", "bandari")]
+        path = target.path
+        proxy = None if target.origin.is_tls else self._proxies.for_origin(target.origin)
+        if proxy is not None:
+            path = f"http://{target.host}{path}"
+            if proxy.authorization is not None:
+                own.append(("proxy-authorization", proxy.authorization))
+        return target.origin, spelled_head("POST", path, (*own, *headers))
 
 
 class _Post:
@@ -178,38 +160,21 @@ class _Post:
     context would cost as much as all the rest of it.)
     """
 
-    __slots__ = ("_body", "_deadline", "_headers", "_request", "_timeouts", "_transport", "_url")
+    __slots__ = ("_body", "_connection", "_headers", "_transport", "_url")
 
-    _deadline: asyncio.Timeout
-    _request: StreamRequest
+    _connection: Connection
 
     def __init__(
-        self,
-        transport: HttpTransport,
-        timeouts: Timeouts,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes,
+        self, transport: HttpTransport, url: str, headers: Mapping[str, str], body: bytes
     ) -> None:
         self._transport = transport
-        self._timeouts = timeouts
         self._url = url
         self._headers = headers
         self._body = body
 
-    async def __aenter__(self) -> _HttpReply:
-        timeouts = self._timeouts
-        latest = asyncio.get_running_loop().time() + timeouts.answer_ms / 1000
-        first_ms = min(timeouts.first_event_ms, timeouts.answer_ms)
-        self._deadline = asyncio.timeout(first_ms / 1000)
-        await self._deadline.__aenter__()
-        try:
-            response = await self._send()
-        except BaseException as error:
-            await self._end(type(error), error, error.__traceback__)
-            raise
-        chunks = _Chunks(response, self._deadline, timeouts.idle_ms / 1000, latest)
-        return _HttpReply(response, chunks)
+    async def __aenter__(self) -> Reply:
+        self._connection = await self._transport.ask(self._url, self._headers, self._body)
+        return self._connection
 
     async def __aexit__(
         self,
@@ -217,99 +182,4 @@ class _Post:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            await self._request.__aexit__(None, None, None)
-        except BaseException as failure:
-            await self._end(type(failure), failure, failure.__traceback__)
-            raise
-        await self._end(kind, error, trace)
-
-    async def _send(self) -> Response:
-        sent = self._transport.sent
-        try:
-            try:
-                self._request, response = await sent(self._url, self._headers, self._body)
-            except ConnectError:
-                self._request, response = await sent(self._url, self._headers, self._body)
-        except PyreqwestError as error:
-            raise _fault_of(error) from error
-        return response
-
-    async def _end(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            await self._deadline.__aexit__(kind, error, trace)
-        except TimeoutError as late:
-            raise UpstreamTimeout from late
-
-
-class _HttpReply:
-    __slots__ = ("_chunks", "_response", "status")
-
-    def __init__(self, response: Response, chunks: _Chunks) -> None:
-        self._response = response
-        self._chunks = chunks
-        self.status = response.status
-
-    def header(self, name: str) -> str | None:
-        return self._response.get_header(name)
-
-    async def body(self, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > max_bytes:
-                raise UpstreamMalformed(f"The provider's answer exceeds {max_bytes} bytes.")
-            pieces.append(chunk)
-        return b"".join(pieces)
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._chunks
-
-
-class _Chunks:
-    """The body as the network gives it; each chunk moves the deadline."""
-
-    __slots__ = ("_cancelled_before", "_deadline", "_idle_s", "_latest", "_moved", "_now", "_read")
-
-    def __init__(
-        self, response: Response, deadline: asyncio.Timeout, idle_s: float, latest: float
-    ) -> None:
-        self._read = response.body_reader.read_chunk
-        self._deadline = deadline
-        self._idle_s = idle_s
-        self._latest = latest
-        self._now = asyncio.get_running_loop().time
-        self._moved = -math.inf
-        self._cancelled_before = _cancellations()
-
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            chunk = await self._read()
-        except PyreqwestError as error:
-            raise _fault_of(error) from error
-        # pyreqwest swallows a cancellation that comes together with a chunk.
-        if _cancellations() > self._cancelled_before:
-            raise asyncio.CancelledError
-        if chunk is None:
-            raise StopAsyncIteration
-        # Moving a timer costs as much as reading a chunk: not for every one of a quick stream.
-        now = self._now()
-        if now - self._moved > self._idle_s / IDLE_STEPS:
-            self._moved = now
-            self._deadline.reschedule(min(now + self._idle_s, self._latest))
-        return bytes(chunk)
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    assert task is not None, "an answer is read in a task"
-    return task.cancelling()
+        self._transport.done(self._connection)
