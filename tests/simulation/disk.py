@@ -25,8 +25,10 @@ from tests.simulation.trace import Trace, Violation
 
 from bandari.adapters.storage import verify
 from bandari.adapters.storage.database import Connection, Database, Lock
+from bandari.adapters.storage.group_commit import run_batch
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.sqlite import SqliteConnection, SqliteDatabase
+from bandari.adapters.storage.waiting_line import Request
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Receipt, Verification
 from bandari.service.ports import Placement
@@ -37,6 +39,9 @@ STUCK_S = 1.0
 WITHDRAWN_AFTER_S = 2.0
 """What has waited so long for its turn is never made."""
 FULL_COMPARISON_EVERY = 100
+
+_ORDER = {"post": 0, "place": 1}
+"""Of one batch, what takes effect first; the rest does last, in the order in which it came."""
 
 _CLOSE_EPOCH = "UPDATE epochs SET closed_ms = ? WHERE id = ?"
 _REOPEN_EPOCH = "UPDATE epochs SET closed_ms = NULL WHERE id = ?"
@@ -94,6 +99,7 @@ class _Request(NamedTuple):
     operation: Callable[..., Any]
     arguments: tuple[Any, ...]
     future: asyncio.Future[Any]
+    is_gathered: bool
 
 
 class Disk:
@@ -266,6 +272,16 @@ class Writer:
     def run(
         self, locks: Sequence[Lock], operation: Callable[..., Any], *arguments: Any
     ) -> asyncio.Future[Any]:
+        return self._join(operation, arguments, is_gathered=False)
+
+    def run_together(
+        self, locks: Sequence[Lock], operation: Callable[..., Any], argument: Any
+    ) -> asyncio.Future[Any]:
+        return self._join(operation, (argument,), is_gathered=True)
+
+    def _join(
+        self, operation: Callable[..., Any], arguments: tuple[Any, ...], *, is_gathered: bool
+    ) -> asyncio.Future[Any]:
         write, self.announced = self.announced, None
         assert write is not None, "every write is announced"
         if self._is_closed:
@@ -277,7 +293,7 @@ class Writer:
         future = self._loop.create_future()
         if self._is_dead:
             return future  # never answered
-        self._queue.append(_Request(write, operation, arguments, future))
+        self._queue.append(_Request(write, operation, arguments, future, is_gathered))
         if not self._is_busy:
             self._is_busy = True
             self._loop.call_soon(self._begin)
@@ -399,12 +415,13 @@ class Writer:
         connection, disk = cast(Connection, self._connection), self._disk
         connection.begin()
         try:
-            results = [operation(connection, *given) for _, operation, given, _ in self._batch]
+            results = run_batch(connection, cast(Sequence[Request], self._batch))
         except Exception as error:
             raise Violation(f"an operation of {self._batch} failed: {error!r}") from error
         connection.commit()
         outcomes = []
-        for request, result in zip(self._batch, results, strict=True):
+        done = zip(self._batch, results, strict=True)
+        for request, result in sorted(done, key=lambda one: _ORDER.get(one[0].write.name, 2)):
             write = request.write
             disk.trace.tell(write.name, f"{write.about} by {self._name}: {_brief(result)}")
             ended = write.apply(result)

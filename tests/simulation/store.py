@@ -171,9 +171,17 @@ class _Switch:
     def run(
         self, locks: Sequence[Lock], operation: Callable[..., Any], *arguments: Any
     ) -> asyncio.Future[Any]:
+        return self._taken().run(locks, operation, *arguments)
+
+    def run_together(
+        self, locks: Sequence[Lock], operation: Callable[..., Any], argument: Any
+    ) -> asyncio.Future[Any]:
+        return self._taken().run_together(locks, operation, argument)
+
+    def _taken(self) -> Writer:
         writer, self.writer = self.writer, None
         assert writer is not None, "every write is announced"
-        return writer.run(locks, operation, *arguments)
+        return writer
 
 
 class _ReadSwitch:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from tests.simulation.trace import Violation
 from tests.simulation.world import run
 
+from bandari.adapters.storage.gathered import GatheredEntries
 from bandari.adapters.storage.ledger import SqlLedger
 from bandari.domain.ledger import Ending
 from bandari.service import upkeep
@@ -38,24 +39,27 @@ def test_without_a_mutant_nothing_is_found():
 
 def test_a_hold_that_is_posted_twice(monkeypatch):
     """The guard is that ending a hold deletes it."""
-    original = SqlLedger._post
+    original = GatheredEntries.write
 
-    def post(self, connection, charge):
-        row = connection.cursor.execute(
-            "SELECT wallet_id, amount, epoch, key_id, rate_card_id, model, created_ms FROM holds"
-            " WHERE id = ?",
-            (charge.hold_id,),
-        ).fetchone()
-        receipt = original(self, connection, charge)
-        if row is not None:
-            connection.cursor.execute(
-                "INSERT INTO holds (id, wallet_id, amount, epoch, key_id, rate_card_id, model,"
-                " created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (charge.hold_id, *row),
-            )
-        return receipt
+    def write(self, connection, charges, holds):
+        rows = [
+            row
+            for charge in charges
+            for row in connection.cursor.execute(
+                "SELECT id, wallet_id, amount, epoch, key_id, rate_card_id, model, created_ms"
+                " FROM holds WHERE id = ?",
+                (charge.hold_id,),
+            ).fetchall()
+        ]
+        answers = original(self, connection, charges, holds)
+        connection.cursor.executemany(
+            "INSERT INTO holds (id, wallet_id, amount, epoch, key_id, rate_card_id, model,"
+            " created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        return answers
 
-    monkeypatch.setattr(SqlLedger, "_post", post)
+    monkeypatch.setattr(GatheredEntries, "write", write)
     assert is_found()
 
 

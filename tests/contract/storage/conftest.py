@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -55,9 +56,21 @@ def empty_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
 @pytest.fixture
 def url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database with tables, and nothing in them."""
+    with _migrated(kind, tmp_path / "bandari.db", request) as url:
+        yield url
+
+
+@pytest.fixture
+def twin_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Another one, to be compared with the first."""
+    with _migrated(kind, tmp_path / "twin.db", request) as url:
+        yield url
+
+
+@contextmanager
+def _migrated(kind: str, path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     if kind == "sqlite":
         template: Path = request.getfixturevalue("migrated_file")
-        path = tmp_path / "bandari.db"
         path.write_bytes(template.read_bytes())
         yield f"sqlite:///{path}"
         return

@@ -1,18 +1,43 @@
 """PostgreSQL's own form of placing and posting: one statement each, because its CTEs may write.
 
-There every statement is a message there and back, and the two have seven beside BEGIN and COMMIT
-(``HotStatements``). These do the same, and the same tests hold them. All CTEs of a statement see
-the database as it was before; one that finds no row leaves the next nothing to do.
+There every statement is a message there and back, and step by step the two would have seven beside
+BEGIN and COMMIT. All CTEs of a statement see the database as it was before; one that finds no row
+leaves the next nothing to do. The same tests hold this and SQLite's form (``gathered.py``).
+
+Other servers write at the same time, so every guard is part of the statement that relies on it.
 """
 # ruff: noqa: S608 - what is filled in are names of our own columns
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from bandari.adapters.storage.rows import basis_row, count_row, usage_row
-from bandari.adapters.storage.statements import BASIS, COUNT, USAGE
-from bandari.domain.ledger import Charge, Hold, Line, TransactionKind
+from sqlalchemy import ScalarSelect, select, update
+from sqlalchemy.engine import Dialect
+
+from bandari.adapters.storage.database import Connection
+from bandari.adapters.storage.rows import (
+    Ended,
+    basis_row,
+    count_row,
+    receipt_of,
+    receipt_row,
+    usage_row,
+)
+from bandari.adapters.storage.schema import Int64, accounts, receipts, wallets
+from bandari.adapters.storage.statements import (
+    BASIS,
+    COUNT,
+    RECEIPT,
+    USAGE,
+    HotStatements,
+    compiled,
+    compiled_insert,
+    given,
+)
+from bandari.domain.ledger import Charge, Hold, Line, Receipt, TransactionKind, Wallet
+from bandari.service.ports import Placement
 
 _HOLD = ("amount", "epoch", "key_id", "rate_card_id", "model", "created_ms", "end_user", *COUNT)
 _TEXTS = frozenset({"id", "model", "end_user", "rule", "target", "ending"})
@@ -77,6 +102,124 @@ FROM ended LEFT JOIN taken ON true
 """The hold that ended, and the wallet right after. No asset: the wallet does not cover the charge,
 and nothing was done but to end the hold. For ``post_parameters``.
 """
+
+
+class _Charged(NamedTuple):
+    """A wallet right after its charge; ``taken`` is what it paid."""
+
+    asset: str
+    taken: int
+    balance: int
+    account: str
+
+
+def _account_name() -> ScalarSelect[str]:
+    """The name of a wallet's account, for a RETURNING clause (which cannot join)."""
+    return (
+        select(accounts.c.name)
+        .where(accounts.c.id == wallets.c.account_id)
+        .correlate(wallets)
+        .scalar_subquery()
+    )
+
+
+class CombinedEntries:
+    """``database.Entries`` on PostgreSQL."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._hot = HotStatements(dialect)
+        self._wallet = compiled(
+            dialect,
+            select(wallets.c.id, wallets.c.balance, wallets.c.held).where(
+                wallets.c.account_id == given("account_id"), wallets.c.asset == given("asset")
+            ),
+            *("account_id", "asset"),
+        )
+        free = wallets.c.balance - wallets.c.held
+        self._take_charge = compiled(
+            dialect,
+            update(wallets)
+            .values(
+                balance=wallets.c.balance - given("amount", Int64),
+                held=wallets.c.held - given("held", Int64),
+            )
+            .where(
+                wallets.c.id == given("wallet_id"),
+                free + given("held", Int64) >= given("amount", Int64),
+            )
+            .returning(wallets.c.asset, wallets.c.balance, _account_name()),
+            *("amount", "held", "wallet_id", "held", "amount"),
+        )
+        self._free_of_wallet = compiled(
+            dialect,
+            select(free).where(wallets.c.id == given("wallet_id")).with_for_update(key_share=True),
+            "wallet_id",
+        )
+        self._insert_receipt = compiled_insert(dialect, receipts, *RECEIPT)
+
+    def write(
+        self, connection: Connection, charges: Sequence[Charge], holds: Sequence[Hold]
+    ) -> tuple[Sequence[Receipt | None], Sequence[Placement]]:
+        posted = [self._post(connection, charge) for charge in charges]
+        return posted, [self._place(connection, hold) for hold in holds]
+
+    def _place(self, connection: Connection, hold: Hold) -> Placement:
+        execute = connection.cursor.execute
+        row = execute(PLACE, place_parameters(hold)).fetchone()
+        is_placed = row is not None
+        if row is None:
+            row = execute(self._wallet, (hold.account_id, hold.asset)).fetchone()
+            if row is None:
+                return Placement(False, None)
+        wallet_id, balance, held = row
+        return Placement(is_placed, Wallet(wallet_id, hold.account_id, hold.asset, balance, held))
+
+    def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
+        row = connection.cursor.execute(POST, post_parameters(charge)).fetchone()
+        if row is None:
+            return None
+        ended = Ended(*row[:8])
+        asset, balance, account = row[8:]
+        if asset is None:
+            return self._post_overrun(connection, charge, ended)
+        return receipt_of(charge, ended, asset, charge.amount, balance, account)
+
+    def _post_overrun(self, connection: Connection, charge: Charge, ended: Ended) -> Receipt:
+        """Charge the wallet of a hold that has ended, and did not cover the charge."""
+        cursor = connection.cursor
+        charged = self._take(connection, charge.amount, ended)
+        if charged is None:
+            # More than the hold and all that is free: take that, and book the rest to overruns.
+            (free,) = cursor.execute(self._free_of_wallet, (ended.wallet_id,)).fetchone()
+            charged = self._take(connection, ended.amount + free, ended)
+            assert charged is not None, "the wallet is locked now"
+        asset, taken, balance, account = charged
+        receipt = receipt_of(charge, ended, asset, taken, balance, account)
+        (number,) = cursor.execute(
+            self._hot.insert_transaction,
+            (TransactionKind.CHARGE.value, None, None, charge.ended_ms),
+        ).fetchone()
+        postings = (
+            (number, 0, asset, -taken, ended.wallet_id, None),
+            (number, 1, asset, charge.amount, None, Line.REVENUE.value),
+            (number, 2, asset, -receipt.overrun, None, Line.OVERRUNS.value),
+        )
+        cursor.executemany(
+            self._hot.insert_posting, [posting for posting in postings if posting[3]]
+        )
+        cursor.execute(
+            self._insert_receipt,
+            receipt_row(receipt, number, ended.wallet_id, ended.rate_card_id),
+        )
+        return receipt
+
+    def _take(self, connection: Connection, taken: int, ended: Ended) -> _Charged | None:
+        """Take the charge from the wallet, and what was held for it, if it has as much free."""
+        held, wallet_id = ended.amount, ended.wallet_id
+        row = connection.cursor.execute(
+            self._take_charge, (taken, held, wallet_id, held, taken)
+        ).fetchone()
+        return None if row is None else _Charged(row[0], taken, row[1], row[2])
 
 
 def place_parameters(hold: Hold) -> dict[str, Any]:

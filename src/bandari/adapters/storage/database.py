@@ -1,4 +1,5 @@
-"""What the store needs of a database, apart from SQL: connections, locks, epochs, verdicts.
+"""What the store needs of a database, apart from common SQL: connections, locks, epochs, verdicts,
+and its own way of entering holds and charges.
 
 ``sqlite.py`` and ``postgresql.py`` implement it; nothing else knows which of the two is in use.
 """
@@ -12,6 +13,9 @@ from typing import Any, Protocol
 from sqlalchemy import Engine, Table
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import Insert
+
+from bandari.domain.ledger import Charge, Hold, Receipt
+from bandari.service.ports import Placement
 
 Row = tuple[Any, ...]
 Lock = str | int
@@ -135,12 +139,24 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+class Entries(Protocol):
+    """How holds and charges are entered in the books: what each database does best."""
+
+    def write(
+        self, connection: Connection, charges: Sequence[Charge], holds: Sequence[Hold]
+    ) -> tuple[Sequence[Receipt | None], Sequence[Placement]]:
+        """Post the charges in their order, then place the holds in theirs.
+
+        No receipt: the hold of that charge is not open, or not any more.
+        """
+        ...
+
+
 class Database(Protocol):
     """One database, of one kind."""
 
     dialect: Dialect
-    has_writing_ctes: bool
-    """Whether one statement can write several tables (``combined.py``)."""
+    entries: Entries
 
     def connect(self) -> Connection:
         """A connection for the writer."""

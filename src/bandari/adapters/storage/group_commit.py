@@ -4,7 +4,10 @@ Rule 1: an operation is answered only after the commit that contains it has retu
 Rule 2: an operation changes nothing but the database, so it can be run again. If one raises, the
 batch is rolled back and each is run in a transaction of its own: only the culprit fails.
 Rule 3: a caller that stops waiting changes nothing for the others, nor for its own write.
-Rule 4: every wait has a limit (``waiting_line``). Only a COMMIT that is not answered within
+Rule 4: all that is in one batch was asked for at once, as far as its callers can tell; so what is
+to be run together goes first, and the rest after it, in the order in which it came. (That order
+matters to one who stopped waiting for a write, and asks for it to be undone: ``ledger._enter``.)
+Rule 5: every wait has a limit (``waiting_line``). Only a COMMIT that is not answered within
 ``COMMIT_TIMEOUT_S`` leaves the outcome unknown to its callers, and they are told that.
 """
 
@@ -42,6 +45,7 @@ CommitObserver = Callable[[int, float], None]
 """Is told, in the writer's thread, how many operations a commit held and the seconds it took."""
 
 Arguments = TypeVarTuple("Arguments")
+A = TypeVar("A")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -96,6 +100,17 @@ class GroupCommit:
         """
         return self._line.join(operation, arguments, locks)
 
+    def run_together(
+        self,
+        locks: Sequence[Lock],
+        operation: Callable[[Connection, Sequence[A]], Sequence[T]],
+        argument: A,
+    ) -> asyncio.Future[T]:
+        """Like ``run``, but ``operation`` is given the arguments of all requests for it that are
+        in the transaction, in the order in which they came, and returns a result for each.
+        """
+        return self._line.join(operation, (argument,), locks, is_gathered=True)
+
     async def aclose(self) -> None:
         """Finish what is waiting, then end the threads and the connection.
 
@@ -138,7 +153,7 @@ class GroupCommit:
             if not running:
                 connection.roll_back()
                 return
-            results = [one.operation(connection, *one.arguments) for one in running]
+            results = run_batch(connection, running)
             self._line.enter_commit()
             connection.commit()
         except Exception as error:  # noqa: BLE001 - the thread's edge: judged and handed over
@@ -296,6 +311,25 @@ class GroupCommit:
     def _cut(self) -> None:
         if self._connection is not None:
             self._connection.cut()
+
+
+def run_batch(connection: Connection, batch: Sequence[Request]) -> Sequence[Any]:
+    """What is to be run together goes first. The results are in the order of the requests."""
+    results: list[Any] = [None] * len(batch)
+    gathered: dict[Callable[..., Any], list[int]] = {}
+    others: list[int] = []
+    for place, request in enumerate(batch):
+        if request.is_gathered:
+            gathered.setdefault(request.operation, []).append(place)
+        else:
+            others.append(place)
+    for operation, places in gathered.items():
+        arguments = [batch[place].arguments[0] for place in places]
+        for place, result in zip(places, operation(connection, arguments), strict=True):
+            results[place] = result
+    for place in others:
+        results[place] = batch[place].operation(connection, *batch[place].arguments)
+    return results
 
 
 class _BackingOff(Exception):

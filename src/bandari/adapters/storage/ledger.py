@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
-from bandari.adapters.storage import combined, verify
+from bandari.adapters.storage import verify
 from bandari.adapters.storage.bounds import check_amount, check_count, check_text
-from bandari.adapters.storage.database import Connection, Database, Row
+from bandari.adapters.storage.database import Connection, Database
 from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.reader import Reader
-from bandari.adapters.storage.rows import basis_row, count_row, usage_row
+from bandari.adapters.storage.rows import count_row
 from bandari.adapters.storage.schema import (
     accounts,
     epochs,
@@ -37,12 +37,9 @@ from bandari.domain.ledger import (
     Count,
     Ending,
     Hold,
-    Line,
     Receipt,
     RunningCount,
-    TransactionKind,
     Verification,
-    Wallet,
 )
 from bandari.domain.pricing import RateCard
 from bandari.domain.usage import CountRule, Usage
@@ -50,10 +47,6 @@ from bandari.service.ports import HoldAlreadyEnded, Placement
 
 LATEST_RECEIPTS = 5_000
 """How many of the last receipts teach a new process about the models' tokenizers."""
-
-_CHARGE = TransactionKind.CHARGE.value
-_REVENUE = Line.REVENUE.value
-_OVERRUNS = Line.OVERRUNS.value
 
 
 class ColdStatements:
@@ -72,13 +65,6 @@ class ColdStatements:
             .values(closed_ms=given("closed_ms"))
             .where(epochs.c.id == given("id"), epochs.c.closed_ms.is_(None)),
             *("closed_ms", "id"),
-        )
-        self.wallet = compiled(
-            dialect,
-            select(wallets.c.id, wallets.c.balance, wallets.c.held).where(
-                wallets.c.account_id == given("account_id"), wallets.c.asset == given("asset")
-            ),
-            *("account_id", "asset"),
         )
         self.dead_holds = compiled(
             dialect,
@@ -160,28 +146,6 @@ class ColdStatements:
         )
 
 
-class _Ended(NamedTuple):
-    """A hold that has just ended."""
-
-    wallet_id: int
-    amount: int
-    key_id: int
-    rate_card_id: int
-    model: str
-    created_ms: int
-    end_user: str | None
-    rate_card_version: int
-
-
-class _Charged(NamedTuple):
-    """A wallet right after its charge; ``taken`` is what it paid."""
-
-    asset: str
-    taken: int
-    balance: int
-    account: str
-
-
 class SqlLedger:
     """``service.ports.Ledger`` on a database."""
 
@@ -189,6 +153,7 @@ class SqlLedger:
         self._database = database
         self._writer = writer
         self._reader = reader
+        self._entries = database.entries
         self._hot = HotStatements(database.dialect)
         self._cold = ColdStatements(database)
 
@@ -206,7 +171,9 @@ class SqlLedger:
         check_text(hold.id, hold.asset, hold.model, hold.end_user)
         if hold.counted is not None:
             check_count(hold.counted)
-        return await self._writer.run((hold.account_id,), self._place, hold)
+        placement = await self._writer.run_together((hold.account_id,), self._enter, hold)
+        assert isinstance(placement, Placement), "a hold is answered with its placement"
+        return placement
 
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
         check_amount(amount)
@@ -226,9 +193,10 @@ class SqlLedger:
         check_amount(charge.amount)
         check_count(charge.count)
         check_text(charge.hold_id, charge.target, charge.finish_reason, charge.reasoning_effort)
-        receipt = await self._writer.run((charge.hold_id,), self._post, charge)
+        receipt = await self._writer.run_together((charge.hold_id,), self._enter, charge)
         if receipt is None:
             raise HoldAlreadyEnded(charge.hold_id)
+        assert isinstance(receipt, Receipt), "a charge is answered with its receipt"
         return receipt
 
     async def void(self, hold_id: str) -> None:
@@ -267,43 +235,20 @@ class SqlLedger:
         rows = connection.cursor.execute(self._cold.dead_holds, (limit,)).fetchall()
         return [(_hold(row), _rate_card(row[21:])) for row in rows]
 
-    def _place(self, connection: Connection, hold: Hold) -> Placement:
-        row = self._reserve(connection, hold)
-        is_placed = row is not None
-        if row is None:
-            parameters = (hold.account_id, hold.asset)
-            row = connection.cursor.execute(self._cold.wallet, parameters).fetchone()
-            if row is None:
-                return Placement(False, None)
-        wallet_id, balance, held = row
-        return Placement(is_placed, Wallet(wallet_id, hold.account_id, hold.asset, balance, held))
+    def _enter(
+        self, connection: Connection, batch: Sequence[Charge | Hold]
+    ) -> Sequence[Receipt | Placement | None]:
+        """Post and place all of the batch: charges first, because they set money free.
 
-    def _reserve(self, connection: Connection, hold: Hold) -> Row | None:
-        """Write the hold if its wallet has as much free: the wallet's id, balance and held then."""
-        execute = connection.cursor.execute
-        row: Row | None
-        if self._database.has_writing_ctes:
-            row = execute(combined.PLACE, combined.place_parameters(hold)).fetchone()
-            return row
-        guard = (hold.amount, hold.account_id, hold.asset, hold.amount)
-        row = execute(self._hot.reserve, guard).fetchone()
-        if row is not None:
-            execute(
-                self._hot.insert_hold,
-                (
-                    hold.id,
-                    row[0],
-                    hold.amount,
-                    hold.epoch,
-                    hold.key_id,
-                    hold.rate_card_id,
-                    hold.model,
-                    hold.created_ms,
-                    hold.end_user,
-                    *count_row(hold.counted),
-                ),
-            )
-        return row
+        No order among requests that wait at once can harm one hold. It is charged only after its
+        placing is durable, and its extensions are; a running count that comes after the charge
+        finds no row. Only a void may be in one batch with the placing that it takes back, of a
+        caller that left: it must find the hold, and so it is run after it, as all others are.
+        """
+        charges = [entry for entry in batch if isinstance(entry, Charge)]
+        holds = [entry for entry in batch if isinstance(entry, Hold)]
+        posted, placed = map(iter, self._entries.write(connection, charges, holds))
+        return [next(posted if isinstance(entry, Charge) else placed) for entry in batch]
 
     def _extend(self, connection: Connection, hold_id: str, amount: int, least: int) -> int:
         execute = connection.cursor.execute
@@ -320,108 +265,6 @@ class SqlLedger:
 
     def _count(self, connection: Connection, rows: Sequence[tuple[int | str | None, ...]]) -> None:
         connection.cursor.executemany(self._hot.count, rows)
-
-    def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
-        ended, charged = self._end(connection, charge)
-        if ended is None:
-            return None
-        if charged is None:
-            charged = self._charge(connection, charge, ended)
-        count = charge.count
-        return Receipt(
-            charge.hold_id,
-            charged.account,
-            ended.key_id,
-            ended.model,
-            charge.target,
-            charged.asset,
-            charged.taken,
-            charge.amount - charged.taken,
-            charged.balance,
-            ended.rate_card_version,
-            count.usage,
-            count.rule,
-            count.basis,
-            charge.ending,
-            ended.created_ms,
-            charge.ended_ms,
-            ended.end_user,
-            charge.finish_reason,
-            charge.reasoning_effort,
-        )
-
-    def _end(self, connection: Connection, charge: Charge) -> tuple[_Ended | None, _Charged | None]:
-        """End the hold, if it is open; where one statement can do it, charge its wallet too."""
-        execute = connection.cursor.execute
-        if not self._database.has_writing_ctes:
-            row = execute(self._hot.end_hold, (charge.hold_id,)).fetchone()
-            return None if row is None else _Ended(*row), None
-        row = execute(combined.POST, combined.post_parameters(charge)).fetchone()
-        if row is None:
-            return None, None
-        asset, balance, account = row[8:]
-        charged = None if asset is None else _Charged(asset, charge.amount, balance, account)
-        return _Ended(*row[:8]), charged
-
-    def _charge(self, connection: Connection, charge: Charge, ended: _Ended) -> _Charged:
-        """Charge the wallet of a hold that has ended, and write what is kept of it."""
-        execute = connection.cursor.execute
-        wallet_id, held = ended.wallet_id, ended.amount
-        taken = charge.amount
-        wallet = execute(self._hot.take_charge, (taken, held, wallet_id, held, taken)).fetchone()
-        if wallet is None:
-            # More than the hold and all that is free: take that, and book the rest to overruns.
-            (free,) = execute(self._hot.free_of_wallet, (wallet_id,)).fetchone()
-            taken = held + free
-            wallet = execute(
-                self._hot.take_charge, (taken, held, wallet_id, held, taken)
-            ).fetchone()
-        asset, balance, account = wallet
-        overrun = charge.amount - taken
-
-        (transaction_id,) = execute(
-            self._hot.insert_transaction, (_CHARGE, None, None, charge.ended_ms)
-        ).fetchone()
-        if taken and not overrun:
-            execute(
-                self._hot.insert_charge,
-                (transaction_id, asset, -taken, wallet_id, transaction_id, asset, taken),
-            )
-        elif charge.amount:
-            postings = (
-                (transaction_id, 0, asset, -taken, wallet_id, None),
-                (transaction_id, 1, asset, charge.amount, None, _REVENUE),
-                (transaction_id, 2, asset, -overrun, None, _OVERRUNS),
-            )
-            connection.cursor.executemany(
-                self._hot.insert_posting, [posting for posting in postings if posting[3]]
-            )
-        count = charge.count
-        execute(
-            self._hot.insert_receipt,
-            (
-                charge.hold_id,
-                transaction_id,
-                wallet_id,
-                ended.key_id,
-                ended.rate_card_id,
-                ended.model,
-                charge.target,
-                taken,
-                overrun,
-                balance,
-                *usage_row(count.usage),
-                count.rule.value,
-                charge.ending.value,
-                ended.created_ms,
-                charge.ended_ms,
-                ended.end_user,
-                charge.finish_reason,
-                charge.reasoning_effort,
-                *basis_row(count.basis),
-            ),
-        )
-        return _Charged(asset, taken, balance, account)
 
     def _void(self, connection: Connection, hold_id: str) -> bool:
         hold = connection.cursor.execute(self._hot.end_hold, (hold_id,)).fetchone()

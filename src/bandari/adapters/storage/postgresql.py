@@ -43,7 +43,15 @@ from sqlalchemy.engine import Connection as EngineConnection
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import Insert
 
-from bandari.adapters.storage.database import Connection, Cursor, Lock, Outcome, Verdict
+from bandari.adapters.storage.combined import CombinedEntries
+from bandari.adapters.storage.database import (
+    Connection,
+    Cursor,
+    Entries,
+    Lock,
+    Outcome,
+    Verdict,
+)
 from bandari.adapters.storage.schema import holds, wallets
 from bandari.adapters.storage.statements import compiled, given
 
@@ -235,7 +243,7 @@ class PostgresqlDatabase:
 
     def __init__(self, url: str) -> None:
         self.dialect: Dialect = _dialect
-        self.has_writing_ctes = True
+        self.entries: Entries = CombinedEntries(_dialect)
         self._url = url
         self._epochs: set[int] = set()
 

@@ -1,11 +1,29 @@
-"""Counts as rows: the values of the columns that ``statements.COUNT`` names, in its order."""
+"""Counts and receipts as rows: the values of the columns that ``statements.COUNT`` and ``RECEIPT``
+name, in their order.
+"""
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from bandari.adapters.storage.statements import BASIS, COUNT
 from bandari.domain.estimate import Basis
-from bandari.domain.ledger import Count
+from bandari.domain.ledger import Charge, Count, Receipt
 from bandari.domain.usage import Usage
+
+
+class Ended(Struct, frozen=True, array_like=True):
+    """A hold that has just ended: what its receipt needs to know of it."""
+
+    wallet_id: int
+    amount: int
+    key_id: int
+    rate_card_id: int
+    model: str
+    created_ms: int
+    end_user: str | None
+    rate_card_version: int
+
 
 _NOT_COUNTED = (None,) * len(COUNT)
 _NO_BASIS = (None,) * len(BASIS)
@@ -32,3 +50,58 @@ def basis_row(basis: Basis | None) -> tuple[int | None, ...]:
         return _NO_BASIS
     ratios = basis.ratios
     return (basis.input_bytes, basis.images, basis.output_bytes, ratios.input, ratios.output)
+
+
+def receipt_of(
+    charge: Charge, ended: Ended, asset: str, taken: int, balance: int, account: str
+) -> Receipt:
+    """The receipt of a charge of which the wallet paid ``taken``, and has ``balance`` left."""
+    count = charge.count
+    return Receipt(
+        charge.hold_id,
+        account,
+        ended.key_id,
+        ended.model,
+        charge.target,
+        asset,
+        taken,
+        charge.amount - taken,
+        balance,
+        ended.rate_card_version,
+        count.usage,
+        count.rule,
+        count.basis,
+        charge.ending,
+        ended.created_ms,
+        charge.ended_ms,
+        ended.end_user,
+        charge.finish_reason,
+        charge.reasoning_effort,
+    )
+
+
+def receipt_row(
+    receipt: Receipt, transaction_id: int, wallet_id: int, rate_card_id: int
+) -> tuple[int | str | None, ...]:
+    """The values of the columns that ``statements.RECEIPT`` names, in its order."""
+    return (
+        receipt.id,
+        transaction_id,
+        wallet_id,
+        receipt.key_id,
+        rate_card_id,
+        receipt.model,
+        receipt.target,
+        receipt.amount,
+        receipt.overrun,
+        receipt.balance_after,
+        *usage_row(receipt.usage),
+        receipt.rule.value,
+        receipt.ending.value,
+        receipt.created_ms,
+        receipt.ended_ms,
+        receipt.end_user,
+        receipt.finish_reason,
+        receipt.reasoning_effort,
+        *basis_row(receipt.basis),
+    )

@@ -19,11 +19,13 @@ from sqlalchemy.sql import Insert
 from bandari.adapters.storage.database import (
     Connection,
     Cursor,
+    Entries,
     Lock,
     Outcome,
     StorageError,
     Verdict,
 )
+from bandari.adapters.storage.gathered import GatheredEntries
 from bandari.adapters.storage.schema import epochs
 from bandari.adapters.storage.statements import compiled, given
 
@@ -133,7 +135,7 @@ class SqliteDatabase:
         if not path or path == ":memory:":
             raise StorageError("A ledger in memory would not survive a restart; name a file.")
         self.dialect: Dialect = _dialect
-        self.has_writing_ctes = False
+        self.entries: Entries = GatheredEntries()
         self._path = Path(path)
 
     def connect(self) -> Connection:

@@ -12,14 +12,12 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    ScalarSelect,
     Select,
     Table,
     bindparam,
     delete,
     insert,
     literal_column,
-    null,
     select,
     update,
 )
@@ -30,15 +28,11 @@ from sqlalchemy.types import TypeEngine
 
 from bandari.adapters.storage.schema import (
     Int64,
-    accounts,
     holds,
     postings,
-    rate_cards,
-    receipts,
     transactions,
     wallets,
 )
-from bandari.domain.ledger import Line
 
 _MARK = "given_"
 
@@ -81,26 +75,6 @@ def compiled_insert(dialect: Dialect, table: Table, *names: str) -> str:
     return str(compiler)
 
 
-def account_name() -> ScalarSelect[str]:
-    """The name of a wallet's account, for a RETURNING clause (which cannot join)."""
-    return (
-        select(accounts.c.name)
-        .where(accounts.c.id == wallets.c.account_id)
-        .correlate(wallets)
-        .scalar_subquery()
-    )
-
-
-def rate_card_version() -> ScalarSelect[int]:
-    """The version of a hold's rate card, for a RETURNING clause."""
-    return (
-        select(rate_cards.c.version)
-        .where(rate_cards.c.id == holds.c.rate_card_id)
-        .correlate(holds)
-        .scalar_subquery()
-    )
-
-
 USAGE = (
     "input_tokens",
     "output_tokens",
@@ -116,33 +90,21 @@ BASIS = ("input_bytes", "images", "output_bytes", "input_ratio", "output_ratio")
 COUNT = (*USAGE, "rule", *BASIS)
 """The columns of a count, on a hold and on a receipt."""
 
+RECEIPT = (
+    *("id", "transaction_id", "wallet_id", "key_id", "rate_card_id", "model", "target"),
+    *("amount", "overrun", "balance_after"),
+    *USAGE,
+    *("rule", "ending", "created_ms", "ended_ms", "end_user", "finish_reason", "reasoning_effort"),
+    *BASIS,
+)
+"""The columns of a receipt, in the order of ``rows.receipt_row``."""
+
 
 class HotStatements:
     """The statements that every answer passes through, as text for one dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
         free = wallets.c.balance - wallets.c.held
-
-        # Placing a hold: the guard is part of the update, so two processes cannot both pass it.
-        self.reserve = compiled(
-            dialect,
-            update(wallets)
-            .values(held=wallets.c.held + given("amount", Int64))
-            .where(
-                wallets.c.account_id == given("account_id"),
-                wallets.c.asset == given("asset"),
-                free >= given("amount", Int64),
-            )
-            .returning(wallets.c.id, wallets.c.balance, wallets.c.held),
-            *("amount", "account_id", "asset", "amount"),
-        )
-        self.insert_hold = compiled_insert(
-            dialect,
-            holds,
-            *("id", "wallet_id", "amount", "epoch", "key_id", "rate_card_id", "model"),
-            *("created_ms", "end_user"),
-            *COUNT,
-        )
 
         # Extending one.
         self.free_of_hold = compiled(
@@ -183,16 +145,7 @@ class HotStatements:
             dialect,
             delete(holds)
             .where(holds.c.id == given("id"))
-            .returning(
-                holds.c.wallet_id,
-                holds.c.amount,
-                holds.c.key_id,
-                holds.c.rate_card_id,
-                holds.c.model,
-                holds.c.created_ms,
-                holds.c.end_user,
-                rate_card_version(),
-            ),
+            .returning(holds.c.wallet_id, holds.c.amount),
             "id",
         )
         self.release = compiled(
@@ -201,25 +154,6 @@ class HotStatements:
             .values(held=wallets.c.held - given("held", Int64))
             .where(wallets.c.id == given("wallet_id")),
             *("held", "wallet_id"),
-        )
-        self.take_charge = compiled(
-            dialect,
-            update(wallets)
-            .values(
-                balance=wallets.c.balance - given("amount", Int64),
-                held=wallets.c.held - given("held", Int64),
-            )
-            .where(
-                wallets.c.id == given("wallet_id"),
-                free + given("held", Int64) >= given("amount", Int64),
-            )
-            .returning(wallets.c.asset, wallets.c.balance, account_name()),
-            *("amount", "held", "wallet_id", "held", "amount"),
-        )
-        self.free_of_wallet = compiled(
-            dialect,
-            select(free).where(wallets.c.id == given("wallet_id")).with_for_update(key_share=True),
-            "wallet_id",
         )
         self.insert_transaction = compiled(
             dialect,
@@ -233,44 +167,8 @@ class HotStatements:
             .returning(transactions.c.id),
             *("kind", "who", "why", "created_ms"),
         )
-        # A charge that the wallet covers has just these two postings, in one statement.
-        self.insert_charge = compiled(
-            dialect,
-            insert(postings).values(
-                [
-                    {
-                        "transaction_id": given("transaction_id", Int64),
-                        "position": constant(0),
-                        "asset": given("asset", postings.c.asset.type),
-                        "amount": given("taken", Int64),
-                        "wallet_id": given("wallet_id", Int64),
-                        "line": null(),
-                    },
-                    {
-                        "transaction_id": given("transaction_id", Int64),
-                        "position": constant(1),
-                        "asset": given("asset", postings.c.asset.type),
-                        "amount": given("earned", Int64),
-                        "wallet_id": null(),
-                        "line": constant(Line.REVENUE.value),
-                    },
-                ]
-            ),
-            *("transaction_id", "asset", "taken", "wallet_id"),
-            *("transaction_id", "asset", "earned"),
-        )
         self.insert_posting = compiled_insert(
             dialect,
             postings,
             *("transaction_id", "position", "asset", "amount", "wallet_id", "line"),
-        )
-        self.insert_receipt = compiled_insert(
-            dialect,
-            receipts,
-            *("id", "transaction_id", "wallet_id", "key_id", "rate_card_id", "model", "target"),
-            *("amount", "overrun", "balance_after"),
-            *USAGE,
-            *("rule", "ending", "created_ms", "ended_ms"),
-            *("end_user", "finish_reason", "reasoning_effort"),
-            *BASIS,
         )

@@ -58,6 +58,8 @@ class Request(Struct, eq=False):
     locks: Sequence[Lock]
     future: asyncio.Future[Any]
     since: float
+    is_gathered: bool = False
+    """Its operation takes the arguments of all that the batch has of its kind, at once."""
     is_alone: bool = False
     """It was in a batch that failed: it is run in a transaction of its own."""
     is_withdrawn: bool = False
@@ -109,7 +111,12 @@ class WaitingLine:
     # For event loops.
 
     def join(
-        self, operation: Callable[..., Any], arguments: tuple[Any, ...], locks: Sequence[Lock]
+        self,
+        operation: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        locks: Sequence[Lock],
+        *,
+        is_gathered: bool = False,
     ) -> asyncio.Future[Any]:
         """Wait for the writer. Raises ``StoreUnavailable`` where that would be of no use."""
         now = self._monotonic()
@@ -121,7 +128,7 @@ class WaitingLine:
                 raise StoreUnavailable("The ledger is closed.")
             if len(self._waiting) >= self._max_waiting:
                 raise StoreUnavailable("Too many writes are waiting for the ledger.")
-            self._waiting.append(Request(operation, arguments, locks, future, now))
+            self._waiting.append(Request(operation, arguments, locks, future, now, is_gathered))
             wakes, self._is_idle = self._is_idle, False
         # A writer that woke up sooner would only wait for the lock.
         if wakes:

@@ -132,6 +132,14 @@ def write(connection: Connection, what: str) -> str:
     return what.upper()
 
 
+def write_all(connection: Connection, whats: Sequence[str]) -> Sequence[str]:
+    for what in whats:
+        write(connection, what)
+        if what == "bad":
+            raise ValueError(what)
+    return [f"{what.upper()} of {len(whats)}" for what in whats]
+
+
 def fail(connection: Connection, error: Exception) -> None:
     write(connection, "half")
     raise error
@@ -201,6 +209,78 @@ async def test_what_has_gathered_is_one_transaction(
     assert database.batches == [[], [f"{number}" for number in range(8)], ["8", "9"]]
     assert database.locks[-1] == [8, "h8", 9, "h9"]
     assert observed == [(1, 0.0), (8, 0.0), (2, 0.0)]
+
+
+async def test_what_is_to_be_run_together_goes_first_and_each_gets_its_own_result(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+    rest = [
+        writer.run((), write, "a"),
+        writer.run_together((1,), write_all, "b"),
+        writer.run((2,), write, "c"),
+        writer.run_together((3, "h"), write_all, "d"),
+    ]
+    results = await gather_behind(writer, gate, first, *rest)
+
+    assert results == [None, "A", "B of 2", "C", "D of 2"]
+    assert database.batches == [[], ["b", "d", "a", "c"]]
+    assert database.locks[-1] == [1, 2, 3, "h"]
+
+
+async def test_kinds_that_are_run_together_keep_the_order_of_their_first(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+    kinds = {"x": write_all, "y": lambda connection, what: write_all(connection, what)}
+    rest = [writer.run_together((), kinds[name[0]], name) for name in ("y1", "x1", "y2", "x2")]
+    results = await gather_behind(writer, gate, first, *rest)
+
+    assert results == [None, "Y1 of 2", "X1 of 2", "Y2 of 2", "X2 of 2"]
+    assert database.batches == [[], ["y1", "y2", "x1", "x2"]]
+
+
+async def test_of_those_run_together_only_the_culprit_fails(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    gate, first = await closed_gate(writer)
+    rest = [writer.run_together((), write_all, what) for what in ("a", "bad", "c")]
+    _, one, failure, two = await gather_behind(writer, gate, first, *rest)
+
+    assert (one, two) == ("A of 1", "C of 1")
+    assert isinstance(failure, ValueError)
+    assert database.batches == [[], ["a"], ["c"]]
+    assert database.rolled_back == [["a", "bad"], ["bad"]]
+
+
+async def test_a_batch_that_is_run_again_waits_in_the_order_in_which_it_came(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    def write_and_spoil(connection: Connection, what: str) -> None:
+        write(connection, what)
+        if not database.rolled_back:
+            database.trouble = [("commit", Verdict.CULPRIT)]
+
+    gate, first = await closed_gate(writer)
+    rest = [
+        writer.run((), write_and_spoil, "a"),
+        writer.run_together((), write_all, "b"),
+        writer.run((), write, "c"),
+    ]
+    await gather_behind(writer, gate, first, *rest)
+    assert database.rolled_back == [["b", "a", "c"]]
+    assert database.batches == [[], ["a"], ["b"], ["c"]]
+
+
+async def test_an_operation_that_answers_too_few_is_a_culprit(
+    writer: GroupCommit, database: FakeDatabase
+) -> None:
+    def answer_none(_: Connection, what: Sequence[str]) -> Sequence[str]:
+        return []
+
+    with pytest.raises(ValueError, match="zip"):
+        await writer.run_together((), answer_none, "a")
+    assert database.batches == []
 
 
 @pytest.mark.parametrize(("many", "batches"), [(6, [["a", "b"]]), (5, [["a"], ["b"]])])
