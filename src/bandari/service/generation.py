@@ -208,7 +208,7 @@ class Generation:
                         "receipt": self.receipt_id,
                         "target": str(target),
                         "code": fault.code,
-                        "detail": fault.message,
+                        "detail": _with_cause(fault),
                     },
                 )
                 if position == last or self.target is not None:
@@ -383,6 +383,12 @@ class Generation:
         if not self._meter.has_output:
             return True
         return not self.request.stream and ending is not Ending.CLIENT_LEFT
+
+
+def _with_cause(fault: Fault) -> str:
+    """What the operator needs and the client must not see: which name, which certificate."""
+    cause = fault.__cause__
+    return fault.message if cause is None else f"{fault.message} ({cause!r})"
 
 
 def _is_report(events: Sequence[Event]) -> bool:

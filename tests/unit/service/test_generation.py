@@ -191,6 +191,15 @@ async def test_what_is_the_callers_fault_is_not_tried_elsewhere():
     assert not house.metrics.of("upstream_failed")
 
 
+async def test_the_operator_is_told_why_and_the_client_is_not(caplog):
+    unreachable = UpstreamUnreachable()
+    unreachable.__cause__ = OSError("no address for llm.acme.example")
+    done = await house_with(unreachable).answer(a_request(stream=False))
+    assert "llm.acme.example" in caplog.records[0].detail
+    assert done.problem is not None
+    assert "llm.acme.example" not in done.problem.message
+
+
 async def test_nothing_falls_back_after_the_first_event():
     house = SmallHouse(
         {
