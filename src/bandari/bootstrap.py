@@ -46,7 +46,7 @@ from bandari.service.limiting import Limiter
 from bandari.service.models import Models, OpenProvider
 from bandari.service.ports import Metrics, Upstream
 from bandari.web import listener
-from bandari.web.app import App, Route
+from bandari.web.app import App, LogRequest, Route
 from bandari.web.chat import ChatCompletions, ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.models import ModelList
@@ -130,15 +130,17 @@ def serve(settings: Settings, on_listening: OnListening | None = None) -> None:
 
     ``on_listening`` is awaited once, when requests are answered.
     """
-    logs.set_up()
+    log_request = logs.set_up()
     with (
         data_directory(settings.data_dir),
         asyncio.Runner(loop_factory=listener.event_loop) as runner,
     ):
-        runner.run(_serve(settings, on_listening))
+        runner.run(_serve(settings, on_listening, log_request))
 
 
-async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
+async def _serve(
+    settings: Settings, on_listening: OnListening | None, log_request: LogRequest
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -172,7 +174,7 @@ async def _serve(settings: Settings, on_listening: OnListening | None) -> None:
             ),
         )
 
-        app = _app(settings, store, models, inference, metrics, clock, entropy, engine)
+        app = _app(settings, store, models, inference, metrics, clock, entropy, engine, log_request)
         loops = upkeep.start_loops(inference, store.ledger, clock, metrics)
         _spare_the_collector()
         async with listener.listening(app, bound):
@@ -307,6 +309,7 @@ def _app(
     clock: SystemClock,
     entropy: Entropy,
     engine: EngineSupervisor | None,
+    log_request: LogRequest,
 ) -> App:
     server = settings.server
     keys = KeyCheck(Access(store.keys, clock, settings.key_prefix))
@@ -333,7 +336,9 @@ def _app(
         Route("/readyz", GET=operations.ready),
         Route("/metrics", GET=operations.metrics),
     ]
-    return App(routes, metrics, lambda: f"req_{time_ordered_id(clock.now_ms(), entropy)}")
+    return App(
+        routes, metrics, lambda: f"req_{time_ordered_id(clock.now_ms(), entropy)}", log_request
+    )
 
 
 def _obstacles(engine: EngineSupervisor | None, inference: Inference) -> Sequence[str]:

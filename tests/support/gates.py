@@ -20,6 +20,10 @@ class Gate:
         self.reached.set()
         await self._opened.wait()
 
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
+
     def open(self) -> None:
         self._opened.set()
 

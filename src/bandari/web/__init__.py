@@ -1,4 +1,4 @@
-"""HTTP in: ASGI endpoints, errors at the edge, the operator's pages.
+"""HTTP in: the server, its endpoints, errors at the edge, the operator's pages.
 
 Knows service, wire and domain.
 """

@@ -1,4 +1,4 @@
-"""The ASGI application: which endpoint answers, and the edge where whatever went wrong is told.
+"""The application: which endpoint answers, and the edge where whatever went wrong is told.
 
 Owns routing, request ids, the access log, and the one place where faults become answers.
 """
@@ -15,9 +15,11 @@ from bandari.domain.problem import Problem, of_fault
 from bandari.service.ports import Metrics
 from bandari.service.tracing import request_id
 from bandari.web import problems
-from bandari.web.exchange import ClientLeft, Exchange, Receive, Scope, Send
+from bandari.web.exchange import ClientLeft, Exchange
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
+LogRequest = Callable[[str, str, int, float], None]
+"""Writes a request that has ended to the access log: method, path, status, seconds."""
 
 _log = logging.getLogger(__name__)
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -38,18 +40,20 @@ class App:
     """``new_request_id`` makes the id of a request that brought none."""
 
     def __init__(
-        self, routes: list[Route], metrics: Metrics, new_request_id: Callable[[], str]
+        self,
+        routes: list[Route],
+        metrics: Metrics,
+        new_request_id: Callable[[], str],
+        log_request: LogRequest,
     ) -> None:
         self._exact = {route.path: route for route in routes if route.prefix is None}
         self._prefixes = [route for route in routes if route.prefix is not None]
         self._metrics = metrics
         self._new_request_id = new_request_id
+        self._log_request = log_request
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def __call__(self, exchange: Exchange) -> None:
         began = time.perf_counter()
-        exchange = Exchange(scope, receive, send)
         identity = exchange.header(b"x-request-id")
         if identity is None or not _SANE_REQUEST_ID.fullmatch(identity):
             identity = self._new_request_id()
@@ -61,16 +65,9 @@ class App:
         finally:
             seconds = time.perf_counter() - began
             name = route.path if route is not None else "other"
-            self._metrics.request_ended(name, exchange.status or _CLIENT_CLOSED, seconds)
-            _log.info(
-                "request",
-                extra={
-                    "method": exchange.method,
-                    "path": exchange.path[:200],
-                    "status": exchange.status or _CLIENT_CLOSED,
-                    "duration_ms": round(seconds * 1000, 1),
-                },
-            )
+            status = exchange.status or _CLIENT_CLOSED
+            self._metrics.request_ended(name, status, seconds)
+            self._log_request(exchange.method, exchange.path[:200], status, seconds)
 
     async def _answer(self, exchange: Exchange, route: Route | None) -> None:
         try:

@@ -1,198 +1,297 @@
-"""One HTTP request and its response, on raw ASGI: bounded reading, plain writing.
+"""One HTTP request and its answer: bounded reading, plain writing.
 
-Raw, because a framework's request and response objects cost a third of the throughput here.
-Knows no protocol and no use case.
+What an endpoint sees of the server. Knows no protocol that is spoken over HTTP and no use case;
+of the connection under it only what ``Connection`` names.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from bandari.domain.faults import RequestTimeout, RequestTooLarge
+from bandari.web.heads import (
+    BODILESS,
+    CHUNKED,
+    CLOSE,
+    CONTINUE,
+    LAST_CHUNK,
+    LENGTH,
+    spelled_chunk,
+    spelled_head,
+)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = Iterable[tuple[bytes, bytes]]
+UNWANTED_BYTES = 256 * 1024
+"""What may follow an answer that was given before its request's body had come.
 
-
-CLIENT = "bandari.client"
-"""The ASGI extension in which our listener hands over the ``Client`` of a request's connection."""
-
-
-class Client:
-    """Who is at the other end of a connection, and whether he is still there.
-
-    A listener may do better than ASGI where nobody has to wait: ``taken_body``, ``respond`` and
-    ``write`` are asked first, with the scope of the request, and say whether they did it.
-    """
-
-    __slots__ = ("_watchers", "has_left")
-
-    def __init__(self) -> None:
-        self.has_left = False
-        self._watchers: set[Callable[[], None]] = set()
-
-    def watch(self, when_left: Callable[[], None]) -> None:
-        """Have ``when_left`` called when he leaves: now, if he has."""
-        if self.has_left:
-            when_left()
-        else:
-            self._watchers.add(when_left)
-
-    def unwatch(self, when_left: Callable[[], None]) -> None:
-        self._watchers.discard(when_left)
-
-    def taken_body(self, scope: Scope) -> bytes | None:  # noqa: ARG002 - a listener's to use
-        """The request's body, if it has come whole."""
-        return None
-
-    def respond(self, scope: Scope, status: int, headers: Headers, body: bytes) -> bool:  # noqa: ARG002
-        """A whole answer, in one write."""
-        return False
-
-    def write(self, scope: Scope, data: bytes) -> bool:  # noqa: ARG002
-        """More of an answer's body that has begun."""
-        return False
-
-    def leave(self) -> None:
-        self.has_left = True
-        watchers, self._watchers = self._watchers, set()
-        for when_left in watchers:
-            when_left()
+So much is read and dropped, and the connection serves on; where it may be more, it is closed.
+"""
 
 
 class ClientLeft(Exception):
     """The client closed the connection; nobody is there to answer."""
 
 
-_NONE: Mapping[str, Any] = {}
+class Connection(Protocol):
+    """What an exchange needs of the connection that it came over."""
+
+    is_held_up: bool
+    """The client does not read what was written."""
+
+    def send(self, data: bytes) -> None:
+        """Write; nothing happens where nobody is there any more."""
+
+    async def until_read(self) -> None:
+        """Wait until the client has read enough of what was written, or has left."""
+
+    def body_was_taken(self) -> None:
+        """More of a request's body may be read."""
 
 
 class Exchange:
-    """``headers`` are sent with whatever answer is given: set them before ``begin``."""
+    """``headers`` are sent with whatever answer is given: set them before ``begin``.
+
+    ``given`` are the request's headers by their lower-case names. ``is_last``: no request follows
+    on this connection. ``is_over``: the answer is complete.
+    """
 
     __slots__ = (
-        "_client",
-        "_receive",
-        "_send",
+        "_connection",
+        "_given",
+        "_is_chunked",
+        "_pieces",
+        "_waiter",
+        "_watchers",
+        "awaits_continue",
         "began",
+        "has_left",
         "headers",
-        "scope",
+        "is_http_1_1",
+        "is_last",
+        "is_over",
+        "is_whole",
+        "method",
+        "path",
+        "received_bytes",
         "status",
+        "unread_bytes",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self._client: Client | None = scope.get("extensions", _NONE).get(CLIENT)
-        self._receive = receive
-        self._send = send
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        given: Mapping[bytes, bytes],
+        is_http_1_1: bool = True,
+        is_last: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._given = given
+        self.method = method
+        self.path = path
+        self.is_http_1_1 = is_http_1_1
+        self.is_last = is_last or not is_http_1_1
+        self.awaits_continue = (
+            b"expect" in given and is_http_1_1 and given[b"expect"].lower() == b"100-continue"
+        )
+        self._pieces: list[bytes] = []
+        self.received_bytes = 0
+        self.unread_bytes = 0
+        self.is_whole = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._watchers: list[Callable[[], None]] | None = None
+        self.has_left = False
         self.headers: list[tuple[bytes, bytes]] = []
-        self.began = False
         self.status = 0
+        self.began = False
+        self.is_over = False
 
-    @property
-    def method(self) -> str:
-        return str(self.scope["method"])
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
+    # For endpoints: the request.
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return str(value.decode("latin-1"))
-        return None
+        value = self._given.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def body(self, max_bytes: int, timeout_ms: int) -> bytes:
         """The whole body. Raises ``RequestTooLarge``, ``RequestTimeout`` or ``ClientLeft``."""
-        declared = self.header(b"content-length") or ""
-        if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
-            raise _too_large(max_bytes)
-        taken = None if self._client is None else self._client.taken_body(self.scope)
-        if taken is not None:
-            if len(taken) > max_bytes:
+        if self.has_left:
+            raise ClientLeft
+        if not self.is_whole:
+            if (self._declared_bytes() or 0) > max_bytes:
                 raise _too_large(max_bytes)
-            return taken
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                return await self._whole_body(max_bytes)
-        except TimeoutError:
-            raise RequestTimeout(
-                f"The request body did not arrive within {timeout_ms / 1000:g} s."
-            ) from None
+            try:
+                async with asyncio.timeout(timeout_ms / 1000):
+                    return await self._whole_body(max_bytes)
+            except TimeoutError:
+                raise RequestTimeout(
+                    f"The request body did not arrive within {timeout_ms / 1000:g} s."
+                ) from None
+        if self.received_bytes > max_bytes:
+            raise _too_large(max_bytes)
+        return self._taken()
 
     def watch_client(self, when_left: Callable[[], None]) -> Callable[[], object]:
-        """Have ``when_left`` called when the client closes the connection.
+        """Have ``when_left`` called when the client closes the connection: now, if he has.
 
-        To be called after the body was read. Returns what ends the watch.
+        Returns what ends the watch.
         """
-        client = self._client
-        if client is not None:
-            client.watch(when_left)
-            return partial(client.unwatch, when_left)
-        # Other servers tell it only to those who ask; a task costs more than a callback.
-        asking = asyncio.create_task(self._ask_until_left(when_left))
-        return asking.cancel
+        if self.has_left:
+            when_left()
+            return _nothing
+        if self._watchers is None:
+            self._watchers = [when_left]
+        else:
+            self._watchers.append(when_left)
+        return lambda: self._unwatch(when_left)
 
-    async def _ask_until_left(self, when_left: Callable[[], None]) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        when_left()
+    # For endpoints: the answer. Nothing of it goes to a client who has left.
 
     async def respond(self, status: int, content_type: bytes, body: bytes) -> None:
         """A whole answer."""
-        length = (b"content-length", b"%d" % len(body))
-        if self.method == "HEAD":
+        connection = self._connection
+        if connection.is_held_up:
+            await self._until_read()
+        if status in BODILESS:
+            headers = [(b"content-type", content_type), *self.headers]
             body = b""
-        self.began = True
-        self.status = status
-        headers = [(b"content-type", content_type), length, *self.headers]
-        if self._client is None or not self._client.respond(self.scope, status, headers, body):
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._send_body(body, more=False)
+        else:
+            length = (LENGTH, b"%d" % len(body))
+            headers = [(b"content-type", content_type), length, *self.headers]
+        head = self._head(status, headers)
+        self.is_over = True
+        if not self.has_left:
+            connection.send(head if self.method == "HEAD" else head + body)
 
     async def begin(self, status: int, content_type: bytes) -> None:
         """The status and the headers."""
-        self.began = True
-        self.status = status
+        connection = self._connection
+        if connection.is_held_up:
+            await self._until_read()
         headers = [(b"content-type", content_type), *self.headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        has_body = self.method != "HEAD" and status not in BODILESS
+        self._is_chunked = has_body and self.is_http_1_1
+        if self._is_chunked:
+            headers.append(CHUNKED)
+        head = self._head(status, headers)
+        if not self.has_left:
+            connection.send(head)
 
     def write_now(self, data: bytes) -> bool:
         """More of the body, if nobody has to wait for that; to be called between writes only."""
-        return self._client is not None and self._client.write(self.scope, data)
+        connection = self._connection
+        if self.has_left:
+            return True
+        if connection.is_held_up:
+            return False
+        if data:
+            assert self.began, "an answer begins with its head"
+            assert not self.is_over, "an answer ends once"
+            if self._is_chunked:
+                connection.send(spelled_chunk(data))
+            elif self.method != "HEAD" and self.status not in BODILESS:
+                connection.send(data)
+        return True
 
     async def write(self, data: bytes) -> None:
         """More of the body. Waits while the client does not read, as long as the server allows."""
-        await self._send_body(data, more=True)
+        while not self.write_now(data):
+            await self._connection.until_read()
 
     async def end(self) -> None:
         """The end of the body. An answer that is broken off never gets here."""
-        await self._send_body(b"", more=False)
+        connection = self._connection
+        if connection.is_held_up:
+            await self._until_read()
+        self.is_over = True
+        if self._is_chunked and not self.has_left:
+            connection.send(LAST_CHUNK)
 
-    async def _send_body(self, data: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+    # For the connection.
+
+    def receive(self, piece: bytes) -> None:
+        """More of the request's body. Then ``wake`` who waits for it."""
+        self.received_bytes += len(piece)
+        if not self.is_over:
+            self._pieces.append(piece)
+            self.unread_bytes += len(piece)
+
+    def wake(self) -> None:
+        """Have the endpoint see what has come, if it waits for that."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def leave(self) -> None:
+        """The client has left."""
+        self.has_left = True
+        self.wake()
+        watchers, self._watchers = self._watchers, None
+        for when_left in watchers or ():
+            when_left()
+
+    # The rest is nobody else's.
+
+    async def _until_read(self) -> None:
+        while self._connection.is_held_up and not self.has_left:
+            await self._connection.until_read()
+
+    def _head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if not self.is_whole and not self._rest_is_short():
+            self.is_last = True
+        if self.is_last:
+            headers.append(CLOSE)
+        head = spelled_head(status, headers)
+        self.status = status
+        self.began = True
+        return head
+
+    def _rest_is_short(self) -> bool:
+        declared = self._declared_bytes()
+        return (
+            declared is not None
+            and not self.awaits_continue
+            and declared - self.received_bytes <= UNWANTED_BYTES
+        )
+
+    def _declared_bytes(self) -> int | None:
+        declared = self._given.get(LENGTH)
+        return None if declared is None else int(declared)
 
     async def _whole_body(self, max_bytes: int) -> bytes:
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self._connection.send(CONTINUE)
         pieces: list[bytes] = []
-        size = 0
         while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            piece: bytes = message.get("body", b"")
-            size += len(piece)
-            if size > max_bytes:
+            if self.received_bytes > max_bytes:
                 raise _too_large(max_bytes)
-            pieces.append(piece)
-            if not message.get("more_body", False):
-                return piece if len(pieces) == 1 else b"".join(pieces)
+            pieces.append(self._taken())
+            if self.is_whole:
+                return b"".join(pieces)
+            if self.has_left:
+                raise ClientLeft
+            self._connection.body_was_taken()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        self.unread_bytes = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _unwatch(self, when_left: Callable[[], None]) -> None:
+        if self._watchers is not None and when_left in self._watchers:
+            self._watchers.remove(when_left)
+
+
+def _nothing() -> None:
+    """End a watch that has ended."""
 
 
 def _too_large(max_bytes: int) -> RequestTooLarge:

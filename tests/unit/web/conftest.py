@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
-from tests.support.asgi import AsgiClient, start
+from tests.support.client import Client, start
 from tests.support.small_house import SmallHouse
 
 from bandari.domain import keys
@@ -20,6 +21,11 @@ from bandari.web.operations import Operations
 
 PREFIX = "bd_test_"
 KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """A module may name other ``LOOPS`` than asyncio's own."""
+    return getattr(item.module, "LOOPS", {"asyncio": asyncio.new_event_loop})
 
 
 class OneKey:
@@ -38,6 +44,7 @@ class Front:
         self.house = house
         self.metrics = house.metrics
         self.obstacles: list[str] = []
+        self.logged: list[tuple[str, str, int, float]] = []
         check = KeyCheck(Access(OneKey(), house.clock, PREFIX))
         chat = ChatCompletions(
             keys=check,
@@ -59,15 +66,16 @@ class Front:
             ],
             house.metrics,
             lambda: "req_made",
+            lambda *request: self.logged.append(request),
         )
 
     def start(self, *, key: str | None = KEY, **fields: Any):
         """A chat request under way: the client and the application's task."""
-        client = AsgiClient(json.dumps(_body(fields)).encode())
+        client = Client(json.dumps(_body(fields)).encode())
         headers = [] if key is None else [("authorization", f"Bearer {key}")]
         return client, start(self.app, client, "POST", "/v1/chat/completions", headers)
 
-    async def chat(self, *, key: str | None = KEY, **fields: Any) -> AsgiClient:
+    async def chat(self, *, key: str | None = KEY, **fields: Any) -> Client:
         client, task = self.start(key=key, **fields)
         await task
         return client

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from tests.support.asgi import AsgiClient
+from tests.support.client import Client
 from tests.support.gates import Gate, until_idle
 from tests.support.scripted_upstream import (
     Script,
@@ -33,7 +33,7 @@ def house_with(*steps, balance: int = 1_000_000, **options) -> SmallHouse:
     return SmallHouse(ScriptedUpstream(Script(*steps), **options), balance=balance)
 
 
-def frames_of(client: AsgiClient) -> list:
+def frames_of(client: Client) -> list:
     """The SSE events in order: objects, ``[DONE]``, and comments as they are."""
     frames = client.body.decode().split("\n\n")
     assert frames.pop() == ""
@@ -43,11 +43,11 @@ def frames_of(client: AsgiClient) -> list:
     ]
 
 
-def error_of(client: AsgiClient) -> dict:
+def error_of(client: Client) -> dict:
     return json.loads(client.body)["error"]
 
 
-def receipt_of(house: SmallHouse, client: AsgiClient):
+def receipt_of(house: SmallHouse, client: Client):
     return house.books.receipts.get(client.headers["x-bandari-receipt"])
 
 

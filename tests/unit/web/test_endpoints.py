@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.asgi import request
+from tests.support.client import request
 from tests.support.samples import a_model
 from tests.support.small_house import SmallHouse
 

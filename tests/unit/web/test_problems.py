@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.asgi import AsgiClient, scope
+from tests.support.client import Client
 from tests.support.recorded_metrics import RecordedMetrics
 
 from bandari.domain.faults import (
@@ -19,13 +19,11 @@ from bandari.domain.faults import (
 from bandari.domain.outcome import Deny, Reason
 from bandari.domain.problem import of_fault
 from bandari.web import problems
-from bandari.web.exchange import Exchange
 
 
-async def told(what, metrics=None) -> AsgiClient:
-    client = AsgiClient(b"")
-    exchange = Exchange(scope("POST", "/"), client.receive, client.send)
-    await problems.tell(exchange, what, metrics or RecordedMetrics())
+async def told(what, metrics=None) -> Client:
+    client = Client(b"")
+    await problems.tell(client.exchange("POST"), what, metrics or RecordedMetrics())
     assert client.ended
     return client
 
