@@ -84,7 +84,7 @@ class HttpTransport:
     """HTTP/1.1 over pooled connections to one provider.
 
     A server may close a connection that is idle just when it is used again. So idle ones are given
-    up before most servers do (uvicorn's five seconds are the shortest in use), a request whose
+    up before most servers do (five seconds are the shortest in use), a request whose
     connection had served before and was soon closed without a byte of an answer is sent again, on a
     new one, and with ``keep_alive`` false none is used twice.
 

@@ -58,7 +58,7 @@ class StreamEncoder:
         self._include_usage = include_usage
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._started: set[int] = set()
-        self._named: set[tuple[int, int, str]] = set()
+        self._named: set[tuple[int, int, str]] | None = None
         self._unfinished = set(range(choices))
 
     def events(self, events: Sequence[Event]) -> Sequence[bytes]:
@@ -139,7 +139,9 @@ class StreamEncoder:
 
     def _is_new(self, event: ToolCallDelta, what: str) -> bool:
         mark = (event.choice, event.index, what)
-        if mark in self._named:
+        if self._named is None:
+            self._named = set()
+        elif mark in self._named:
             return False
         self._named.add(mark)
         return True
