@@ -33,8 +33,8 @@ from bandari.domain.faults import OwnFault, StoreUnavailable
 
 MAX_BATCH = 256
 MAX_QUEUE = 10_000
-GATHER_FROM = 6
-"""Writes in the last commit from which on the next one lets more gather."""
+GATHER_FROM = 2
+"""Writes in the last commit from which on the next one lets as many gather, if they come soon."""
 MAX_RETRIES = 20
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
@@ -142,7 +142,7 @@ class GroupCommit:
         batch: Sequence[Request] = ()
         results: Sequence[Any] = ()
         if self._last_size >= GATHER_FROM:
-            self._ended.wait(self._patience.gather_s)
+            self._line.gather(self._last_size)
         self._line.begin_step()
         try:
             connection = self._connection or self._connect()

@@ -90,6 +90,8 @@ class WaitingLine:
         self._monotonic = monotonic
         self._change = threading.Lock()
         self._is_idle = False
+        self._enough = math.inf
+        """How many the writer waits for while it lets writes gather."""
         self._bell = threading.Lock()
         """Rung (released) once for a writer that is idle."""
         self._bell.acquire()
@@ -129,7 +131,9 @@ class WaitingLine:
             if len(self._waiting) >= self._max_waiting:
                 raise StoreUnavailable("Too many writes are waiting for the ledger.")
             self._waiting.append(Request(operation, arguments, locks, future, now, is_gathered))
-            wakes, self._is_idle = self._is_idle, False
+            wakes = self._is_idle or len(self._waiting) >= self._enough
+            if wakes:
+                self._is_idle, self._enough = False, math.inf
         # A writer that woke up sooner would only wait for the lock.
         if wakes:
             self._bell.release()
@@ -139,7 +143,8 @@ class WaitingLine:
         """Take nobody else; the writer ends when all are answered."""
         with self._change:
             self._closed = True
-            wakes, self._is_idle = self._is_idle, False
+            wakes = self._is_idle or self._enough < math.inf
+            self._is_idle, self._enough = False, math.inf
         if wakes:
             self._bell.release()
 
@@ -152,6 +157,19 @@ class WaitingLine:
                 if self._waiting or self._closed:
                     return bool(self._waiting)
                 self._is_idle = True
+            self._bell.acquire()
+
+    def gather(self, enough: int) -> None:
+        """Wait until ``enough`` are there, for ``gather_s`` at most."""
+        with self._change:
+            if self._closed or len(self._waiting) >= enough:
+                return
+            self._enough = enough
+        if self._bell.acquire(timeout=self._patience.gather_s):
+            return
+        with self._change:
+            was_rung, self._enough = self._enough == math.inf, math.inf
+        if was_rung:  # just now: it must not ring for another time
             self._bell.acquire()
 
     def head(self, most: int) -> Sequence[Request]:

@@ -11,7 +11,7 @@ import pytest
 
 from bandari.adapters.storage.database import Connection, Database, Lock, Outcome, Verdict
 from bandari.adapters.storage.group_commit import GroupCommit
-from bandari.adapters.storage.waiting_line import Patience
+from bandari.adapters.storage.waiting_line import Patience, WaitingLine
 from bandari.domain.faults import OwnFault, StoreUnavailable
 
 
@@ -283,20 +283,77 @@ async def test_an_operation_that_answers_too_few_is_a_culprit(
     assert database.batches == []
 
 
-@pytest.mark.parametrize(("many", "batches"), [(6, [["a", "b"]]), (5, [["a"], ["b"]])])
-async def test_where_many_come_the_next_ones_are_let_gather(
-    database: FakeDatabase, many: int, batches: list[list[str]]
-) -> None:
-    writer = GroupCommit(cast(Database, database), patience=Patience(gather_s=1.0))
+async def after_a_commit_of(many: int, database: FakeDatabase) -> GroupCommit:
+    """A writer with so much patience that a test which had to wait for its end would fail."""
+    writer = GroupCommit(cast(Database, database), patience=Patience(gather_s=3600))
     gate, first = await closed_gate(writer)
-    rest = [writer.run((), write, f"{number}") for number in range(many)]
-    await gather_behind(writer, gate, first, *rest)
+    await gather_behind(
+        writer, gate, first, *[writer.run((), write, f"{number}") for number in range(many)]
+    )
     del database.batches[:]
+    return writer
+
+
+async def test_where_many_come_as_many_are_let_gather(database: FakeDatabase) -> None:
+    writer = await after_a_commit_of(2, database)
     one = writer.run((), write, "a")
-    await asyncio.wait({one}, timeout=0.1)
-    await asyncio.gather(one, writer.run((), write, "b"))
-    await writer.aclose()
-    assert database.batches == batches
+    await asyncio.wait({one}, timeout=0.05)
+    assert not one.done()
+    async with asyncio.timeout(30):
+        await asyncio.gather(one, writer.run((), write, "b"))
+        await writer.aclose()
+    assert database.batches == [["a", "b"]]
+
+
+async def test_where_few_come_nobody_is_waited_for(database: FakeDatabase) -> None:
+    writer = await after_a_commit_of(1, database)
+    async with asyncio.timeout(30):
+        for what in ("a", "b"):
+            await writer.run((), write, what)
+        await writer.aclose()
+    assert database.batches == [["a"], ["b"]]
+
+
+async def test_closing_ends_the_gathering(database: FakeDatabase) -> None:
+    writer = await after_a_commit_of(2, database)
+    alone = writer.run((), write, "a")
+    async with asyncio.timeout(30):
+        await writer.aclose()
+    assert await alone == "A"
+
+
+async def test_patience_has_an_end(database: FakeDatabase) -> None:
+    writer = GroupCommit(cast(Database, database), patience=Patience(gather_s=0.01))
+    gate, first = await closed_gate(writer)
+    await gather_behind(writer, gate, first, *[writer.run((), write, "x") for _ in range(3)])
+    async with asyncio.timeout(30):
+        assert await writer.run((), write, "alone") == "ALONE"
+        await writer.aclose()
+
+
+async def test_a_bell_that_rings_when_the_patience_ends_does_not_ring_twice() -> None:
+    line = WaitingLine(Patience(gather_s=0), 10, Time())
+    rings: list[int] = []
+
+    class Bell:
+        """It is rung just after the wait for it was given up."""
+
+        def acquire(self, timeout: float | None = None) -> bool:
+            if timeout is None:
+                rings.pop()
+                return True
+            line.join(write, (), ())
+            return False
+
+        def release(self) -> None:
+            assert not rings, "rung twice"
+            rings.append(1)
+
+    line._bell = Bell()  # type: ignore[assignment]
+    line.gather(1)
+    assert not rings
+    line.join(write, (), ())
+    assert not rings  # nobody waits
 
 
 async def test_nobody_is_answered_before_the_commit(
