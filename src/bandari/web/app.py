@@ -16,6 +16,7 @@ from bandari.service.ports import Metrics
 from bandari.service.tracing import request_id
 from bandari.web import problems
 from bandari.web.exchange import ClientLeft, Exchange
+from bandari.wire.chat_completions.errors import encode_problem
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 LogRequest = Callable[[str, str, int, float], None]
@@ -27,10 +28,16 @@ _CLIENT_CLOSED = 499
 
 
 class Route:
-    """One path and its endpoints by method. A path that ends in ``/{id}`` takes any rest."""
+    """One path and its endpoints by method. A path that ends in ``/{id}`` takes any rest.
 
-    def __init__(self, path: str, **endpoints: Endpoint) -> None:
+    ``spell`` is the envelope of its errors.
+    """
+
+    def __init__(
+        self, path: str, *, spell: problems.Spell = encode_problem, **endpoints: Endpoint
+    ) -> None:
         self.path = path
+        self.spell = spell
         self.prefix = path.removesuffix("{id}") if path.endswith("/{id}") else None
         self.endpoints: Mapping[str, Endpoint] = endpoints
         self.allow = ", ".join(endpoints)
@@ -72,27 +79,28 @@ class App:
     async def _answer(self, exchange: Exchange, route: Route | None) -> None:
         try:
             if route is None:
-                await problems.tell(exchange, self._nothing_here(exchange), self._metrics)
+                await self._tell(exchange, self._nothing_here(exchange))
                 return
             endpoint = route.endpoints.get(exchange.method)
             if endpoint is None and exchange.method == "HEAD":
                 endpoint = route.endpoints.get("GET")
             if endpoint is None:
-                await problems.tell(exchange, _wrong_method(exchange, route), self._metrics)
+                await self._tell(exchange, _wrong_method(exchange, route), route)
                 return
             await endpoint(exchange)
         except ClientLeft:
             return
         except Fault as fault:
-            await self._tell(exchange, of_fault(fault))
+            await self._tell(exchange, of_fault(fault), route)
         except Exception:  # noqa: BLE001 - the process edge: the client is told, the log has the rest
             _log.exception("request failed")
-            await self._tell(exchange, of_fault(OwnFault()))
+            await self._tell(exchange, of_fault(OwnFault()), route)
 
-    async def _tell(self, exchange: Exchange, problem: Problem) -> None:
+    async def _tell(self, exchange: Exchange, problem: Problem, route: Route | None = None) -> None:
         """Say it if nothing was said yet; an answer that has begun can only be broken off."""
         if not exchange.began:
-            await problems.tell(exchange, problem, self._metrics)
+            spell = encode_problem if route is None else route.spell
+            await problems.tell(exchange, problem, self._metrics, spell)
 
     def _find(self, path: str) -> Route | None:
         route = self._exact.get(path)

@@ -1,5 +1,6 @@
-"""``POST /v1/chat/completions``: from bytes to a generation, and from its recording to the
-client.
+"""An answer to a conversation: from bytes to a generation, and from its recording to the client.
+
+Knows no protocol: how requests, answers and errors are spelled is the ``Surface``'s.
 """
 
 from __future__ import annotations
@@ -10,20 +11,18 @@ from typing import Final
 
 from msgspec import Struct
 
-from bandari.domain.chat import ChatRequest
 from bandari.domain.ledger import Ending
 from bandari.domain.outcome import Allow, Deny
+from bandari.domain.problem import Problem
 from bandari.service.generation import Generation
-from bandari.service.inference import Inference, Opening
+from bandari.service.inference import Inference
 from bandari.service.limiting import Limiter
-from bandari.service.ports import FrameEncoder, Metrics
+from bandari.service.ports import Metrics
 from bandari.service.recording import Reader
 from bandari.web import problems
 from bandari.web.exchange import Exchange
 from bandari.web.keys import KeyCheck
-from bandari.wire.chat_completions.decode_request import decode_request
-from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder, WholeEncoder
-from bandari.wire.sse import comment_frame
+from bandari.web.surface import Surface
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 MAX_IGNORED_HEADER_CHARACTERS: Final = 1000
@@ -41,11 +40,12 @@ class ChatSettings(Struct, frozen=True):
     keepalive_ms: int = 15_000
 
 
-class ChatCompletions:
-    """The endpoint. One instance serves all requests."""
+class Chat:
+    """The endpoint of one surface. One instance serves all its requests."""
 
     def __init__(
         self,
+        surface: Surface,
         *,
         keys: KeyCheck,
         limiter: Limiter,
@@ -53,6 +53,7 @@ class ChatCompletions:
         metrics: Metrics,
         settings: ChatSettings,
     ) -> None:
+        self._surface = surface
         self._keys = keys
         self._limiter = limiter
         self._inference = inference
@@ -60,23 +61,24 @@ class ChatCompletions:
         self._settings = settings
 
     async def __call__(self, exchange: Exchange) -> None:
-        settings = self._settings
+        settings, surface = self._settings, self._surface
+        exchange.headers += surface.headers
         principal = await self._keys.principal(exchange)
         if isinstance(principal, Deny):
-            await problems.tell(exchange, principal, self._metrics)
+            await self._tell(exchange, principal)
             return
         admission = self._limiter.admit(principal)
         _limit_headers(exchange, admission)
         if isinstance(admission, Deny):
-            await problems.tell(exchange, admission, self._metrics)
+            await self._tell(exchange, admission)
             return
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
-        request = decode_request(body, max_messages=settings.max_messages)
+        request = surface.decode(body, max_messages=settings.max_messages)
         generation = await self._inference.begin(
-            principal, request, lambda opening: _encoder(request, opening)
+            principal, request, partial(surface.encoder, request)
         )
         if isinstance(generation, Deny):
-            await problems.tell(exchange, generation, self._metrics)
+            await self._tell(exchange, generation)
             return
         unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
         try:
@@ -87,30 +89,33 @@ class ChatCompletions:
         finally:
             unwatch()
 
+    async def _tell(self, exchange: Exchange, what: Problem | Deny) -> None:
+        await problems.tell(exchange, what, self._metrics, self._surface.spell_problem)
+
     async def _whole(self, exchange: Exchange, generation: Generation) -> None:
         recording = generation.recording
         body = await recording.reader().read()
         _answer_headers(exchange, generation)
         if recording.problem is not None:
-            await problems.tell(exchange, recording.problem, self._metrics)
+            await self._tell(exchange, recording.problem)
         else:
             await exchange.respond(200, problems.JSON, body)
 
     async def _stream(self, exchange: Exchange, generation: Generation) -> None:
-        recording = generation.recording
+        surface, recording = self._surface, generation.recording
         reader = recording.reader()
         first = await self._first_frames(reader)
         _answer_headers(exchange, generation)
         if recording.problem is not None and recording.failed_early:
-            await problems.tell(exchange, recording.problem, self._metrics)
+            await self._tell(exchange, recording.problem)
             return
         exchange.headers.append((b"cache-control", b"no-cache"))
         exchange.headers.append((b"x-accel-buffering", b"no"))
         await exchange.begin(200, EVENT_STREAM)
-        await exchange.write(first)
-        keepalive_s = self._settings.keepalive_ms / 1000
+        await exchange.write(surface.opening + first)
+        keepalive_s = min(self._settings.keepalive_ms, surface.keepalive_ms) / 1000
         while (frames := await reader.read_within(keepalive_s, exchange.write_now)) != b"":
-            await exchange.write(comment_frame() if frames is None else frames)
+            await exchange.write(surface.keepalive if frames is None else frames)
         if recording.problem is None:
             await exchange.end()
             return
@@ -120,18 +125,7 @@ class ChatCompletions:
     async def _first_frames(self, reader: Reader) -> bytes:
         """The first frames, or a keepalive when they are late: the status can wait no longer."""
         frames = await reader.read_within(self._settings.first_status_timeout_ms / 1000)
-        return comment_frame() if frames is None else frames
-
-
-def _encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
-    envelope = Envelope(opening.id, opening.created_s, opening.model)
-    if request.stream:
-        return StreamEncoder(
-            envelope, choices=request.sampling.n, include_usage=request.include_usage
-        )
-    return WholeEncoder(
-        envelope, choices=request.sampling.n, wants_logprobs=request.sampling.logprobs
-    )
+        return self._surface.keepalive if frames is None else frames
 
 
 def _answer_headers(exchange: Exchange, generation: Generation) -> None:

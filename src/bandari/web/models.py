@@ -33,5 +33,5 @@ class ModelList:
         if isinstance(principal, Deny):
             await problems.tell(exchange, principal, self._metrics)
             return
-        model = self._models.find(exchange.path.removeprefix("/v1/models/"))
+        model = self._models.find(exchange.path.partition("/models/")[2])
         await exchange.respond(200, problems.JSON, encode_model(model, self._created_s))

@@ -14,12 +14,14 @@ from bandari.domain.keys import ApiKey
 from bandari.service.access import Access
 from bandari.service.limiting import Limiter
 from bandari.web.app import App, Route
-from bandari.web.chat import ChatCompletions, ChatSettings
+from bandari.web.chat import Chat, ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.models import ModelList
 from bandari.web.operations import Operations
+from bandari.web.surface import CHAT_COMPLETIONS, TYPED_STREAM
 
 PREFIX = "bd_test_"
+TYPED_PATH = "/api/v1/llm/chat/completions/stream"
 KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
 
 
@@ -46,18 +48,24 @@ class Front:
         self.obstacles: list[str] = []
         self.logged: list[tuple[str, str, int, float]] = []
         check = KeyCheck(Access(OneKey(), house.clock, PREFIX))
-        chat = ChatCompletions(
-            keys=check,
-            limiter=Limiter({"default": Group("default", rate)}, house.clock),
-            inference=house.inference,
-            metrics=house.metrics,
-            settings=ChatSettings(**settings),
+        limiter = Limiter({"default": Group("default", rate)}, house.clock)
+        chat, typed_stream = (
+            Chat(
+                surface,
+                keys=check,
+                limiter=limiter,
+                inference=house.inference,
+                metrics=house.metrics,
+                settings=ChatSettings(**settings),
+            )
+            for surface in (CHAT_COMPLETIONS, TYPED_STREAM)
         )
         models = ModelList(check, house.models, house.metrics, 1_700_000_000)
         operations = Operations(house.metrics, lambda: self.obstacles)
         self.app = App(
             [
                 Route("/v1/chat/completions", POST=chat),
+                Route(TYPED_PATH, spell=TYPED_STREAM.spell_problem, POST=typed_stream),
                 Route("/v1/models", GET=models.list),
                 Route("/v1/models/{id}", GET=models.one),
                 Route("/healthz", GET=operations.alive),
@@ -69,14 +77,22 @@ class Front:
             lambda *request: self.logged.append(request),
         )
 
-    def start(self, *, key: str | None = KEY, **fields: Any):
+    def start(
+        self,
+        *,
+        key: str | None = KEY,
+        path: str = "/v1/chat/completions",
+        headers: tuple[tuple[str, str], ...] = (),
+        **fields: Any,
+    ):
         """A chat request under way: the client and the application's task."""
         client = Client(json.dumps(_body(fields)).encode())
-        headers = [] if key is None else [("authorization", f"Bearer {key}")]
-        return client, start(self.app, client, "POST", "/v1/chat/completions", headers)
+        if key is not None:
+            headers = (("authorization", f"Bearer {key}"), *headers)
+        return client, start(self.app, client, "POST", path, headers)
 
-    async def chat(self, *, key: str | None = KEY, **fields: Any) -> Client:
-        client, task = self.start(key=key, **fields)
+    async def chat(self, **options: Any) -> Client:
+        client, task = self.start(**options)
         await task
         return client
 

@@ -177,8 +177,13 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
 }
 
 
-def decode_request(body: bytes, *, max_messages: int = 10_000) -> ChatRequest:
-    """Read a client's body. Raises the ``CallerFault`` that names the field at fault."""
+def decode_request(
+    body: bytes, *, max_messages: int = 10_000, always_streams: bool = False
+) -> ChatRequest:
+    """Read a client's body. Raises the ``CallerFault`` that names the field at fault.
+
+    ``always_streams``: the answer is a stream, whatever the body says.
+    """
     fields = _read_object(body)
     values: dict[str, Any] = {}
     for name, raw in fields.items():
@@ -193,7 +198,7 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ChatRequest:
             f"'messages' may hold at most {max_messages} messages, and holds {len(wire_messages)}.",
             param="messages",
         )
-    stream = bool(values.get("stream"))
+    stream = always_streams or bool(values.get("stream"))
     options = values.get("stream_options")
     if options is not None and not stream:
         raise InvalidRequest(
