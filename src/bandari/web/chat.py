@@ -5,7 +5,6 @@ Knows no protocol: how requests, answers and errors are spelled is the ``Surface
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import Final
 
@@ -26,8 +25,6 @@ from bandari.web.surface import Surface
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 MAX_IGNORED_HEADER_CHARACTERS: Final = 1000
-
-_log = logging.getLogger(__name__)
 
 
 class ChatSettings(Struct, frozen=True):
