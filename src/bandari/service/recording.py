@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bandari.domain.faults import Interrupted
 from bandari.domain.problem import Problem
+from bandari.service.deadline import Deadline
 
 SEGMENT_BYTES = 64 * 1024
 
@@ -159,16 +160,15 @@ class Recording:
 class Reader:
     """One client's place in a recording: ``offset`` is that of the next byte. Used by one task."""
 
-    __slots__ = ("_deadline", "_recording", "_take", "_timeout_s", "_timer", "_waiter", "offset")
+    __slots__ = ("_deadline", "_recording", "_take", "_timeout_s", "_waiter", "offset")
 
     _take: Take | None
     _timeout_s: float
-    _deadline: float
 
     def __init__(self, recording: Recording, after_frame: int) -> None:
         self._recording = recording
         self._waiter: asyncio.Future[bool] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: Deadline | None = None
         self.offset = recording.offset_behind(after_frame)
 
     @property
@@ -206,17 +206,17 @@ class Reader:
         self._take = take
         if timeout_s is not None:
             self._timeout_s = timeout_s
-            self._deadline = loop.time() + timeout_s
-            self._timer = loop.call_at(self._deadline, self._look_at_deadline)
+            self._deadline = Deadline(loop, self._give_up)
+            self._deadline.set(loop.time() + timeout_s)
         self._recording.enlist(self)
         try:
             return await waiter
         finally:
             self._waiter = None
             self._recording.strike(self)
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            if self._deadline is not None:
+                self._deadline.end()
+                self._deadline = None
 
     def offer(self, data: bytes) -> bool:
         """Give it the next frames while it waits. False if it has to be woken to take them."""
@@ -228,18 +228,13 @@ class Reader:
         except Exception:  # noqa: BLE001 - a client's trouble is not the recording's: its own task will meet it
             return False
         self.offset += len(data)
-        if self._timer is not None:
-            # The timer looks again: moving it would cost as much as the rest.
-            self._deadline = asyncio.get_running_loop().time() + self._timeout_s
+        if self._deadline is not None:
+            self._deadline.at = asyncio.get_running_loop().time() + self._timeout_s
         return True
 
     def wake(self, is_new: bool = True) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(is_new)
 
-    def _look_at_deadline(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._deadline:
-            self._timer = loop.call_at(self._deadline, self._look_at_deadline)
-        else:
-            self.wake(is_new=False)
+    def _give_up(self) -> None:
+        self.wake(is_new=False)

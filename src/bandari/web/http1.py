@@ -295,7 +295,7 @@ class ServerConnection(TimedConnection):
     def _begin(self, exchange: Exchange) -> None:
         self._exchange = exchange
         if not self.is_held_up:
-            self._deadline = math.inf
+            self._deadline.at = math.inf
         # Without a name it would be given a number, and that is spelled out at once.
         self._task = asyncio.Task(self._answer(exchange), loop=self._loop, name="request")
 
@@ -371,7 +371,7 @@ class ServerConnection(TimedConnection):
         if self.is_held_up or self._is_closed:
             return  # it has to read first
         if self._exchange is not None and not self._exchange.has_left:
-            self._deadline = math.inf
+            self._deadline.at = math.inf
         elif self._url:
             self._wait(HEAD_TIMEOUT_S)
         elif self._incoming is not None or self._is_deaf:

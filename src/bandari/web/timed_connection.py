@@ -1,13 +1,14 @@
 """A connection that ends in time: how long a client may stay silent, and leave an answer unread.
 
-Owns writing, closing and the one timer. Knows no HTTP: what the client has to do now, and how long
-that may take, is said by who reads from it.
+Owns writing, closing and the one deadline. Knows no HTTP: what the client has to do now, and how
+long that may take, is said by who reads from it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+
+from bandari.service.deadline import Deadline
 
 WRITE_TIMEOUT_S = 60.0
 """How long a client may leave what we write unread, without a byte of it taken, until it is cut."""
@@ -20,8 +21,6 @@ class TimedConnection(asyncio.Protocol):
         "_deadline",
         "_is_closed",
         "_loop",
-        "_timer",
-        "_timer_at",
         "_transport",
         "_unread_bytes",
         "_writable",
@@ -35,9 +34,7 @@ class TimedConnection(asyncio.Protocol):
         self.is_held_up = False
         self._unread_bytes = 0
         self._writable: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
-        self._deadline = math.inf
+        self._deadline = Deadline(self._loop, self._is_late)
 
     def _wait_for_client(self) -> None:
         """Set the deadline for what the client has to do now."""
@@ -77,9 +74,7 @@ class TimedConnection(asyncio.Protocol):
         self._wait_for_reader()
 
     def _gone(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.end()
         self._transport = None
         self._is_closed = True
         self._wake_writer()
@@ -95,26 +90,13 @@ class TimedConnection(asyncio.Protocol):
             self._wait(WRITE_TIMEOUT_S)
 
     def _wait(self, seconds: float) -> None:
-        """End the connection in that time, unless the deadline is moved or taken away.
+        """End the connection in that time, unless the deadline is moved or taken away."""
+        self._deadline.set(self._loop.time() + seconds)
 
-        One timer serves them all: it looks again where the deadline has moved on.
-        """
-        self._deadline = deadline = self._loop.time() + seconds
-        if deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._look_at_deadline)
-
-    def _look_at_deadline(self) -> None:
-        self._timer = None
-        self._timer_at = math.inf
-        left_s = self._deadline - self._loop.time()
+    def _is_late(self) -> None:
         transport = self._transport
-        assert transport is not None, "the timer ends with the connection"
-        if left_s > 0:
-            self._wait(left_s)
-        elif not self.is_held_up and not self._is_closed:
+        assert transport is not None, "the deadline ends with the connection"
+        if not self.is_held_up and not self._is_closed:
             self._close()
         elif transport.get_write_buffer_size() < self._unread_bytes:
             self._wait_for_reader()  # slowly, but it reads

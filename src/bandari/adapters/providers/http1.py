@@ -22,6 +22,7 @@ from bandari.domain.faults import (
     UpstreamMalformed,
     UpstreamTimeout,
 )
+from bandari.service.deadline import Deadline
 
 MAX_HEAD_BYTES = 64 * 1024
 """What may come without a piece of a body: a head, or trailers, that do not end."""
@@ -93,8 +94,6 @@ class Connection(asyncio.Protocol):
         "_sent",
         "_silence_s",
         "_take",
-        "_timer",
-        "_timer_at",
         "_transport",
         "_waiter",
         "_when_closed",
@@ -113,8 +112,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None
         self._has_enough = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._deadline = Deadline(self._loop, self._is_late)
         # A class, not an instance: one would hold the frames that it was raised through, and so
         # the request, for as long as it is held.
         self._fault: type[UpstreamFault] | None = None
@@ -151,7 +149,7 @@ class Connection(asyncio.Protocol):
         self._sent = now
         self._silence_s = limits.silence_s
         self._answer_deadline = now + limits.answer_s
-        self._wait_until(now + min(limits.first_s, limits.answer_s))
+        self._deadline.set(now + min(limits.first_s, limits.answer_s))
         assert self._transport is not None
         self._transport.write(request)
 
@@ -222,7 +220,7 @@ class Connection(asyncio.Protocol):
             or transport.get_write_buffer_size()  # it was answered before it was read
         ):
             return False
-        self._wait_until(self._now() + self._idle_s)
+        self._deadline.set(self._now() + self._idle_s)
         return True
 
     def close(self) -> None:
@@ -242,7 +240,7 @@ class Connection(asyncio.Protocol):
         """It was we who kept the upstream waiting: its silence begins now."""
         self._is_paused = False
         if self._transport is not None:
-            self._deadline = min(self._now() + self._silence_s, self._answer_deadline)
+            self._deadline.at = min(self._now() + self._silence_s, self._answer_deadline)
             self._transport.resume_reading()
 
     def _more(self) -> asyncio.Future[None]:
@@ -314,9 +312,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._ahead.append(body)
         self._ahead_bytes += len(body)
-        self._deadline = deadline = min(self._now() + self._silence_s, self._answer_deadline)
-        if deadline < self._timer_at:  # the first piece might have taken longer than the next may
-            self._wait_until(deadline)
+        # The first piece might have taken longer than the next may: it may come forward.
+        self._deadline.set(min(self._now() + self._silence_s, self._answer_deadline))
         if self._ahead_bytes > READ_AHEAD_BYTES and not self._is_paused:
             self._is_paused = True
             assert self._transport is not None
@@ -346,9 +343,7 @@ class Connection(asyncio.Protocol):
     def _gone(self) -> None:
         self._transport = None
         self._parser = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.end()
         self._when_closed(self)
 
     def _wake(self) -> None:
@@ -362,25 +357,10 @@ class Connection(asyncio.Protocol):
                 return
         waiter.set_result(None)
 
-    def _wait_until(self, deadline: float) -> None:
-        """One timer serves every deadline of the connection: it looks again where one has moved
-        on, so that moving one costs nothing.
-        """
-        self._deadline = deadline
-        if deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._look_at_deadline)
-
-    def _look_at_deadline(self) -> None:
-        self._timer = None
-        self._timer_at = math.inf
+    def _is_late(self) -> None:
         now = self._now()
-        if self._is_paused:
+        if self._is_paused and now < self._answer_deadline:
             # It is not the upstream that keeps silent.
-            self._deadline = min(now + self._silence_s, self._answer_deadline)
-        if now < self._deadline:
-            self._wait_until(self._deadline)
+            self._deadline.set(min(now + self._silence_s, self._answer_deadline))
         else:
             self._break(UpstreamTimeout)
