@@ -52,7 +52,7 @@ from bandari.web.keys import KeyCheck
 from bandari.web.models import ModelList
 from bandari.web.operations import Operations
 from bandari.web.surface import CHAT_COMPLETIONS, TYPED_STREAM
-from bandari.wire.chat_completions.fields import Dialect
+from bandari.wire.dialect import Dialect
 
 PACKAGED_MODEL = Path(__file__).parent / "adapters" / "engine" / "models" / "bandari-tiny.gguf"
 

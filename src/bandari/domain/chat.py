@@ -32,13 +32,36 @@ class ImagePart(Struct, frozen=True, gc=False):
 
 
 class OtherPart(Struct, frozen=True, gc=False):
-    """A part that only its own protocol can spell (audio, a file); ``encoded`` is its JSON."""
+    """A part that only its own protocol can spell (audio, a file); ``encoded`` is its JSON.
 
+    ``where`` is its place in the client's request (``messages[2].content[0]``).
+    """
+
+    protocol: str
     kind: str
     encoded: Raw
+    where: str
 
 
-Part = TextPart | ImagePart | OtherPart
+class Seal(Struct, frozen=True, gc=False):
+    """What the maker of a thought wants back unchanged, and only a server of ``protocol`` reads.
+
+    ``is_thought``: the thought itself, encrypted; else a signature over its text.
+    """
+
+    protocol: str
+    data: str
+    is_thought: bool = False
+
+
+class ReasoningPart(Struct, frozen=True, gc=False):
+    """What the model thought before it answered, as the assistant's turn carries it."""
+
+    text: str
+    seal: Seal | None = None
+
+
+Part = TextPart | ImagePart | ReasoningPart | OtherPart
 
 
 class ToolCall(Struct, frozen=True):
@@ -50,13 +73,18 @@ class ToolCall(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """One turn. ``parts`` is empty where the client sent null or nothing."""
+    """One turn. ``parts`` is empty where the client sent null or nothing.
+
+    The result of one tool call is a turn of its own (``Role.TOOL``); ``is_error`` says that the
+    call failed. An assistant's ``tool_calls`` come after its parts.
+    """
 
     role: Role
     parts: tuple[Part, ...] = ()
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    is_error: bool = False
 
 
 class Tool(Struct, frozen=True):
@@ -66,6 +94,18 @@ class Tool(Struct, frozen=True):
     description: str | None = None
     parameters: Raw | None = None
     strict: bool | None = None
+
+
+class OtherTool(Struct, frozen=True):
+    """A tool that only its own protocol knows, and that the client runs; ``encoded`` is its JSON.
+
+    ``where`` is its place in the client's request (``tools[3]``).
+    """
+
+    protocol: str
+    name: str
+    encoded: Raw
+    where: str
 
 
 class ToolChoice(Struct, frozen=True):
@@ -96,6 +136,7 @@ class Sampling(Struct, frozen=True):
 
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     n: int = 1
@@ -108,10 +149,18 @@ class Sampling(Struct, frozen=True):
 
 
 class Original(Struct, frozen=True):
-    """The client's own JSON, field by field, for an upstream that speaks the same protocol."""
+    """The client's own JSON, field by field, for an upstream that speaks the same protocol.
+
+    ``unknown`` names the fields that no value of the request stands for: they go to those providers
+    of the same protocol whose row names them. ``untold`` names what a request has no words for and
+    its own protocol does (``messages[].content[].cache_control``): it is lost on the way to
+    another. Both are sorted; a null is not a field.
+    """
 
     protocol: str
     fields: Mapping[str, Raw]
+    unknown: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
 
 
 class ChatRequest(Struct, frozen=True):
@@ -126,7 +175,7 @@ class ChatRequest(Struct, frozen=True):
     sampling: Sampling = Sampling()
     stream: bool = False
     include_usage: bool = False
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | OtherTool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from bandari.domain.chat import Seal
 from bandari.domain.usage import Usage
 
 
@@ -46,6 +47,13 @@ class ReasoningDelta(Struct, frozen=True, gc=False):
     text: str
 
 
+class ReasoningSealed(Struct, frozen=True):
+    """The end of one thought, with the seal that its maker wants back beside its text."""
+
+    choice: int
+    seal: Seal
+
+
 class RefusalDelta(Struct, frozen=True, gc=False):
     choice: int
     text: str
@@ -62,8 +70,11 @@ class ToolCallDelta(Struct, frozen=True, gc=False):
 
 
 class ChoiceFinished(Struct, frozen=True, gc=False):
+    """``stop_sequence`` is the client's one that ended it, where the upstream says so."""
+
     choice: int
     reason: FinishReason
+    stop_sequence: str | None = None
 
 
 class Counted(Struct, frozen=True, gc=False):
@@ -84,6 +95,7 @@ class UsageReported(Struct, frozen=True):
 Event = (
     TextDelta
     | ReasoningDelta
+    | ReasoningSealed
     | RefusalDelta
     | ToolCallDelta
     | ChoiceFinished

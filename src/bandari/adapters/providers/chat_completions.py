@@ -29,7 +29,8 @@ from bandari.wire.chat_completions import DONE
 from bandari.wire.chat_completions.decode_answer import AnswerDecoder
 from bandari.wire.chat_completions.encode_request import encode_request
 from bandari.wire.chat_completions.errors import read_error
-from bandari.wire.chat_completions.fields import Dialect, ignored_fields
+from bandari.wire.chat_completions.fields import ignored_fields
+from bandari.wire.dialect import Dialect
 from bandari.wire.sse import SseDecoder
 
 MAX_RETRY_AFTER_S = 86_400

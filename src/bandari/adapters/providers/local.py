@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from bandari.adapters.providers.tokenizers import TOKENIZERS
-from bandari.wire.chat_completions.fields import Dialect
+from bandari.wire.dialect import Dialect
 
 LLAMA_CPP = Dialect(
     extra_fields=frozenset(

@@ -162,6 +162,11 @@ class AnswerDecoder:
         return self._saw_done or len(self._finished) >= self._choices
 
     @property
+    def is_over(self) -> bool:
+        """Whether the protocol's last event has come: nothing follows but the end of the body."""
+        return self._saw_done
+
+    @property
     def has_enough(self) -> bool:
         """Whether the rest of the stream would be cut away, so that it need not be read."""
         return bool(self._cut) and len(self._finished) >= self._choices

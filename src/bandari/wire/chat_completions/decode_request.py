@@ -22,6 +22,7 @@ from bandari.domain.chat import (
     Original,
     OtherPart,
     Part,
+    ReasoningPart,
     ResponseFormat,
     Role,
     Sampling,
@@ -39,7 +40,7 @@ from bandari.domain.faults import (
 )
 from bandari.wire.chat_completions import PROTOCOL
 from bandari.wire.chat_completions.field_errors import not_json, wrong_value
-from bandari.wire.chat_completions.fields import REFUSED, is_null
+from bandari.wire.chat_completions.fields import CARRIED, REFUSED, TOP_K, is_null
 
 MAX_FIELDS: Final = 200
 TOOLS_OVERHEAD_BYTES: Final = 1024
@@ -89,6 +90,7 @@ class _WireMessage(Struct):
     role: Role
     content: str | list[_WirePart] | None = None
     name: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[_WireToolCall] | None = None
     tool_call_id: str | None = None
 
@@ -141,6 +143,7 @@ class _StreamOptions(Struct):
 _Bias = Annotated[float, Meta(ge=-100, le=100)]
 _Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]
 _OutputLimit = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+_TopK = Annotated[int, Meta(ge=-1, le=MAX_INTEGER)]
 _TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
 
 _fields_of = msgspec.json.Decoder(dict[str, Raw])
@@ -154,6 +157,7 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
     "stream_options": msgspec.json.Decoder(_StreamOptions | None),
     "temperature": msgspec.json.Decoder(float | None),
     "top_p": msgspec.json.Decoder(float | None),
+    "top_k": msgspec.json.Decoder(_TopK | None),
     "max_tokens": msgspec.json.Decoder(_OutputLimit | None),
     "max_completion_tokens": msgspec.json.Decoder(_OutputLimit | None),
     "stop": msgspec.json.Decoder(str | list[str] | None),
@@ -221,8 +225,13 @@ def decode_request(
         reasoning_effort=values.get("reasoning_effort"),
         input_bytes=_prompt_bytes(fields, bool(tools)) - sum(len(image.url) for image in images),
         images=len(images),
-        original=Original(PROTOCOL, fields),
+        original=Original(PROTOCOL, fields, _unknown(fields)),
     )
+
+
+def _unknown(fields: Mapping[str, Raw]) -> tuple[str, ...]:
+    names = fields.keys() - CARRIED - {TOP_K}
+    return tuple(sorted(name for name in names if not is_null(fields[name]))) if names else ()
 
 
 def _read_object(body: bytes) -> dict[str, Raw]:
@@ -279,20 +288,25 @@ def _read_message(message: _WireMessage, index: int) -> Message:
     elif isinstance(content, str):
         parts = (TextPart(content),)
     else:
-        parts = tuple(_read_part(part) for part in content)
+        parts = tuple(
+            _read_part(part, f"messages[{index}].content[{position}]")
+            for position, part in enumerate(content)
+        )
+    if message.reasoning_content:
+        parts = (ReasoningPart(message.reasoning_content), *parts)
     return Message(role, parts, message.name, calls, message.tool_call_id)
 
 
-def _read_part(part: _WirePart) -> Part:
+def _read_part(part: _WirePart, where: str) -> Part:
     match part:
         case _Text(text=text) | _Refusal(refusal=text):
             return TextPart(text)
         case _Image(image_url=image):
             return ImagePart(image.url, image.detail)
         case _Audio():
-            return OtherPart("input_audio", Raw(_encode(part)))
+            return OtherPart(PROTOCOL, "input_audio", Raw(_encode(part)), where)
         case _File():
-            return OtherPart("file", Raw(_encode(part)))
+            return OtherPart(PROTOCOL, "file", Raw(_encode(part)), where)
 
 
 def _read_sampling(values: Mapping[str, Any]) -> Sampling:
@@ -306,6 +320,7 @@ def _read_sampling(values: Mapping[str, Any]) -> Sampling:
     return Sampling(
         temperature=values.get("temperature"),
         top_p=values.get("top_p"),
+        top_k=values.get(TOP_K),
         max_tokens=min(limits) if limits else None,
         stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
         n=1 if n is None else n,

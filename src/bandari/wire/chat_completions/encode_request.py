@@ -8,7 +8,7 @@ on the way (model, limits, defaults) is written anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -19,13 +19,17 @@ from bandari.domain.chat import (
     ImagePart,
     Message,
     OtherPart,
+    OtherTool,
     Part,
+    ReasoningPart,
     Role,
     TextPart,
     Tool,
 )
+from bandari.domain.faults import UnsupportedField
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.fields import Dialect, is_null
+from bandari.wire.chat_completions.fields import REASONING, TOP_K, is_null
+from bandari.wire.dialect import Dialect
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,7 +45,7 @@ def encode_request(request: ChatRequest, model: str, dialect: Dialect) -> bytes:
             if (name in _VERBATIM or name in dialect.extra_fields) and not is_null(raw)
         }
     else:
-        body.update(_written_content(request))
+        body.update(_written_content(request, dialect))
     if not dialect.obeys_tool_choice:
         _enforce_tool_choice(body, request)
     body.update(_written_sampling(request, dialect))
@@ -60,7 +64,7 @@ def _enforce_tool_choice(body: dict[str, Any], request: ChatRequest) -> None:
         body.pop("tools", None)
         body.pop("tool_choice", None)
     elif choice.name is not None:
-        body["tools"] = [_tool_entry(tool) for tool in request.tools if tool.name == choice.name]
+        body["tools"] = _written_tools(tool for tool in request.tools if tool.name == choice.name)
         body["tool_choice"] = "required"
 
 
@@ -93,6 +97,8 @@ def _written_sampling(request: ChatRequest, dialect: Dialect) -> Iterator[tuple[
     ):
         if value is not None:
             yield name, value
+    if sampling.top_k is not None and TOP_K in dialect.extra_fields:
+        yield TOP_K, sampling.top_k
     if sampling.stop:
         yield "stop", sampling.stop
     if sampling.n != 1:
@@ -114,10 +120,11 @@ def _max_tokens_field(request: ChatRequest, dialect: Dialect) -> str:
     return "max_tokens"
 
 
-def _written_content(request: ChatRequest) -> Iterator[tuple[str, Any]]:
-    yield "messages", [_written_message(message) for message in request.messages]
+def _written_content(request: ChatRequest, dialect: Dialect) -> Iterator[tuple[str, Any]]:
+    keeps_thoughts = REASONING in dialect.extra_fields
+    yield "messages", [_written_message(message, keeps_thoughts) for message in request.messages]
     if request.tools:
-        yield "tools", [_tool_entry(tool) for tool in request.tools]
+        yield "tools", _written_tools(request.tools)
     choice = request.tool_choice
     if choice is not None:
         yield (
@@ -144,14 +151,15 @@ def _written_content(request: ChatRequest) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _written_message(message: Message) -> dict[str, Any]:
+def _written_message(message: Message, keeps_thoughts: bool) -> dict[str, Any]:
+    parts = [part for part in message.parts if not isinstance(part, ReasoningPart)]
     content: str | list[Any] | None
-    if not message.parts:
+    if not parts:
         content = None if message.role is Role.ASSISTANT else ""
-    elif len(message.parts) == 1 and isinstance(message.parts[0], TextPart):
-        content = message.parts[0].text
+    elif len(parts) == 1 and isinstance(parts[0], TextPart):
+        content = parts[0].text
     else:
-        content = [_written_part(part) for part in message.parts]
+        content = [_written_part(part, message.role) for part in parts]
     calls = [
         {
             "id": call.id,
@@ -160,29 +168,55 @@ def _written_message(message: Message) -> dict[str, Any]:
         }
         for call in message.tool_calls
     ]
-    return {"role": message.role, "content": content} | _without_none(
+    written = {"role": message.role, "content": content} | _without_none(
         name=message.name, tool_calls=calls or None, tool_call_id=message.tool_call_id
     )
+    if keeps_thoughts and len(parts) < len(message.parts):
+        written[REASONING] = "".join(
+            part.text for part in message.parts if isinstance(part, ReasoningPart)
+        )
+    return written
 
 
-def _written_part(part: Part) -> Any:
+def _written_part(part: Part, role: Role) -> Any:
     match part:
         case TextPart(text=text):
             return {"type": "text", "text": text}
         case ImagePart(url=url, detail=detail):
+            if role is Role.TOOL:
+                raise UnsupportedField(
+                    "An image in a tool's result cannot be carried to this model's provider.",
+                    param="messages",
+                )
             return {"type": "image_url", "image_url": _without_none(url=url, detail=detail)}
-        case OtherPart(encoded=encoded):
+        case OtherPart(protocol=protocol, encoded=encoded) if protocol == PROTOCOL:
             return encoded
+        case OtherPart(kind=kind, where=where):
+            raise UnsupportedField(
+                f"'{where}' is of type '{kind}', which cannot be carried to this model's provider.",
+                param=where,
+            )
+        case ReasoningPart():
+            raise AssertionError("thoughts are no content here")
 
 
-def _tool_entry(tool: Tool) -> dict[str, Any]:
-    described = _without_none(
-        name=tool.name,
-        description=tool.description,
-        parameters=tool.parameters,
-        strict=tool.strict,
-    )
-    return {"type": "function", "function": described}
+def _written_tools(tools: Iterable[Tool | OtherTool]) -> list[dict[str, Any]]:
+    written = []
+    for tool in tools:
+        if isinstance(tool, OtherTool):
+            raise UnsupportedField(
+                f"'{tool.where}' is a tool that cannot be carried to this model's provider: only "
+                "functions can.",
+                param=tool.where,
+            )
+        described = _without_none(
+            name=tool.name,
+            description=tool.description,
+            parameters=tool.parameters,
+            strict=tool.strict,
+        )
+        written.append({"type": "function", "function": described})
+    return written
 
 
 def _without_none(**fields: Any) -> dict[str, Any]:

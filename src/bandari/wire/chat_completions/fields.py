@@ -1,17 +1,17 @@
-"""The fields of a Chat Completions request by what may become of them, and how providers differ.
+"""The fields of a Chat Completions request by what may become of them.
 
 Every field is carried, refused, given to the providers that name it, or ignored and said so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
-from bandari.domain.chat import ChatRequest
+from bandari.domain.chat import ChatRequest, ReasoningPart
 from bandari.wire.chat_completions import PROTOCOL
+from bandari.wire.dialect import Dialect
 
 CARRIED: Final = frozenset(
     {
@@ -41,6 +41,12 @@ CARRIED: Final = frozenset(
 )
 """Fields that have their effect with every upstream. All others go to those that name them."""
 
+TOP_K: Final = "top_k"
+"""Not OpenAI's, but a value of the request: other protocols have it, and some providers."""
+
+REASONING: Final = "reasoning_content"
+"""Where an assistant's message keeps its thoughts, with providers that name this field."""
+
 REFUSED: Final = frozenset({"n_predict", "num_predict", "n_cmpl", "best_of", "use_beam_search"})
 """Fields that change what an answer costs in a way that no limit of ours would see."""
 
@@ -68,40 +74,25 @@ COSTLY: Final = REFUSED | {
 """Fields that change what a call costs, or who is paid for it: no provider may be given them."""
 
 
-class Dialect(Struct, frozen=True):
-    """How one provider's spelling of the protocol differs, and what it can do.
-
-    ``extra_fields``: fields beyond the common ones that it is given. ``constants``: fields that
-    every request to it carries. ``obeys_tool_choice``: false where it takes ``tool_choice`` for a
-    hint; then the tools that it may not call are not sent. ``streams_logprobs_with_tools``: false
-    where that combination is refused; then such an answer is asked for whole.
-    """
-
-    extra_fields: frozenset[str] = frozenset()
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
-    streams: bool = True
-    constants: Mapping[str, Raw] = {}
-    obeys_tool_choice: bool = True
-    streams_logprobs_with_tools: bool = True
-
-    def streams_answer_to(self, request: ChatRequest) -> bool:
-        """Whether the answer to this request is asked for as a stream."""
-        if request.sampling.logprobs and request.tools:
-            return self.streams and self.streams_logprobs_with_tools
-        return self.streams
-
-
 def ignored_fields(request: ChatRequest, dialect: Dialect) -> tuple[str, ...]:
     """The names of the client's fields that an upstream of this dialect is not given, sorted."""
     original = request.original
-    if original is None or original.protocol != PROTOCOL:
-        return ()
-    names = [
-        name
-        for name, raw in original.fields.items()
-        if name not in CARRIED and name not in dialect.extra_fields and not is_null(raw)
-    ]
-    return tuple(sorted(names))
+    names: set[str] = set()
+    if original is not None:
+        names.update(original.unknown)
+        if original.protocol == PROTOCOL:
+            names -= dialect.extra_fields
+        else:
+            names.update(original.untold)
+            if REASONING not in dialect.extra_fields and _has_thoughts(request):
+                names.add("reasoning")
+    if request.sampling.top_k is not None and TOP_K not in dialect.extra_fields:
+        names.add(TOP_K)
+    return tuple(sorted(names)) if names else ()
+
+
+def _has_thoughts(request: ChatRequest) -> bool:
+    return any(isinstance(part, ReasoningPart) for turn in request.messages for part in turn.parts)
 
 
 def is_null(raw: Raw) -> bool:

@@ -38,7 +38,7 @@ from bandari.domain.faults import (
 )
 from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.fields import Dialect
+from bandari.wire.dialect import Dialect
 
 PLAIN = Dialect()
 
@@ -130,7 +130,7 @@ async def test_while_there_is_nobody_to_ask_its_fault_is_raised(transports):
 
 async def test_fields_that_the_provider_is_not_given_are_named():
     fields = {"top_k": msgspec.Raw(b"5"), "zebra": msgspec.Raw(b"1")}
-    request = a_request(original=Original(PROTOCOL, fields))
+    request = a_request(original=Original(PROTOCOL, fields, unknown=("top_k", "zebra")))
     asked = ChatCompletionsUpstream("a", None, lambda: None, Dialect(frozenset({"top_k"})))
     assert asked.ignored(request) == ("zebra",)
 

@@ -64,11 +64,16 @@ parts = st.one_of(
     ),
     json_objects.map(
         lambda value: OtherPart(
-            "input_audio", Raw(b'{"type":"input_audio","input_audio":%b}' % bytes(value))
+            "chat_completions",
+            "input_audio",
+            Raw(b'{"type":"input_audio","input_audio":%b}' % bytes(value)),
+            "",
         )
     ),
     json_objects.map(
-        lambda value: OtherPart("file", Raw(b'{"type":"file","file":%b}' % bytes(value)))
+        lambda value: OtherPart(
+            "chat_completions", "file", Raw(b'{"type":"file","file":%b}' % bytes(value)), ""
+        )
     ),
 )
 contents = st.lists(parts, min_size=1, max_size=3).map(tuple)
@@ -86,7 +91,10 @@ messages = st.one_of(
         tool_calls=st.lists(st.builds(ToolCall, texts, texts, texts), max_size=2).map(tuple),
     ),
     st.builds(
-        Message, st.just(Role.TOOL), contents, tool_call_id=texts.filter(lambda text: text != "")
+        Message,
+        st.just(Role.TOOL),
+        st.lists(st.builds(TextPart, texts), min_size=1, max_size=2).map(tuple),
+        tool_call_id=texts.filter(lambda text: text != ""),
     ),
 )
 tool_lists = st.lists(

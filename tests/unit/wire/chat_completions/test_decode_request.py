@@ -143,10 +143,17 @@ def test_every_parameter_at_once() -> None:
                 TextPart("What is this?"),
                 ImagePart("https://a.example/b", "low"),
                 OtherPart(
+                    "chat_completions",
                     "input_audio",
                     Raw(b'{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}'),
+                    "messages[2].content[2]",
                 ),
-                OtherPart("file", Raw(b'{"type":"file","file":{"file_id":"f"}}')),
+                OtherPart(
+                    "chat_completions",
+                    "file",
+                    Raw(b'{"type":"file","file":{"file_id":"f"}}'),
+                    "messages[2].content[3]",
+                ),
             ),
             name="Asha",
         ),

@@ -11,10 +11,27 @@ from msgspec import Raw
 from msgspec.structs import replace
 from tests.unit.wire.chat_completions.requests import body, chat_requests
 
-from bandari.domain.chat import ChatRequest, Message, Original, Role, TextPart, Tool, ToolChoice
+from bandari.domain.chat import (
+    ChatRequest,
+    ImagePart,
+    Message,
+    Original,
+    OtherPart,
+    OtherTool,
+    Part,
+    ReasoningPart,
+    Role,
+    Sampling,
+    Seal,
+    TextPart,
+    Tool,
+    ToolChoice,
+)
+from bandari.domain.faults import UnsupportedField
 from bandari.wire.chat_completions.decode_request import decode_request
 from bandari.wire.chat_completions.encode_request import encode_request
-from bandari.wire.chat_completions.fields import CARRIED, REFUSED, Dialect, ignored_fields
+from bandari.wire.chat_completions.fields import CARRIED, REFUSED, ignored_fields
+from bandari.wire.dialect import Dialect
 
 PLAIN = Dialect()
 WHOLE = Dialect(streams=False)
@@ -292,7 +309,14 @@ def meaning(request: ChatRequest) -> dict[str, Any]:
     fields = {name: getattr(request, name) for name in request.__struct_fields__}
     for name in ("original", "input_bytes", "images", "stream", "include_usage"):
         del fields[name]
+    fields["messages"] = [
+        replace(turn, parts=tuple(map(without_its_place, turn.parts))) for turn in request.messages
+    ]
     return fields
+
+
+def without_its_place(part: Part) -> Part:
+    return replace(part, where="") if isinstance(part, OtherPart) else part
 
 
 @given(chat_requests)
@@ -309,3 +333,62 @@ def test_a_relay_keeps_the_meaning(request: ChatRequest) -> None:
     read = decode_request(encode_request(request, "public", WHOLE))
     again = decode_request(encode_request(read, "public", PLAIN))
     assert meaning(again) == meaning(request)
+
+
+# -- from another protocol ------------------------------------------------------------------------
+
+THOUGHT = ReasoningPart("Hm.", Seal("messages", "c2lnbmVk"))
+THOUGHTFUL = ChatRequest(
+    "m",
+    (Message(Role.USER, (TextPart("hi"),)), Message(Role.ASSISTANT, (THOUGHT, TextPart("ho")))),
+    original=Original("messages", {}, ("container",), ("messages[].content[].cache_control",)),
+)
+REMEMBERS = Dialect(extra_fields=frozenset({"reasoning_content", "container", "top_k"}))
+
+
+def test_thoughts_go_to_those_who_read_them() -> None:
+    told, untold = (
+        json.loads(encode_request(THOUGHTFUL, "up", dialect))["messages"][1]
+        for dialect in (REMEMBERS, PLAIN)
+    )
+    assert told == {"role": "assistant", "content": "ho", "reasoning_content": "Hm."}
+    assert untold == {"role": "assistant", "content": "ho"}
+
+
+def test_what_is_lost_on_the_way_is_named() -> None:
+    lost = ("container", "messages[].content[].cache_control")
+    assert ignored_fields(THOUGHTFUL, PLAIN) == (*lost, "reasoning")
+    assert ignored_fields(THOUGHTFUL, REMEMBERS) == lost
+
+
+def test_a_field_of_another_protocol_is_not_this_ones_of_the_same_name() -> None:
+    fields = {"container": Raw(b'"c"')}
+    request = replace(THOUGHTFUL, original=Original("messages", fields, ("container",)))
+    assert "container" not in json.loads(encode_request(request, "up", REMEMBERS))
+
+
+@pytest.mark.parametrize("protocol", ["chat_completions", "messages"])
+def test_top_k_goes_to_those_who_know_it(protocol: str) -> None:
+    request = replace(THOUGHTFUL, sampling=Sampling(top_k=7), original=Original(protocol, {}))
+    assert json.loads(encode_request(request, "up", REMEMBERS))["top_k"] == 7
+    assert "top_k" not in ignored_fields(request, REMEMBERS)
+    assert "top_k" not in json.loads(encode_request(request, "up", PLAIN))
+    assert "top_k" in ignored_fields(request, PLAIN)
+
+
+OTHER_PART = OtherPart("messages", "document", Raw(b"{}"), "messages[0].content[1]")
+OTHER_TOOL = OtherTool("messages", "bash", Raw(b"{}"), "tools[0]")
+
+
+@pytest.mark.parametrize(
+    ("request_", "where"),
+    [
+        (ChatRequest("m", (Message(Role.USER, (OTHER_PART,)),)), "messages[0].content[1]"),
+        (ChatRequest("m", (Message(Role.USER),), tools=(OTHER_TOOL,)), "tools[0]"),
+        (ChatRequest("m", (Message(Role.TOOL, (ImagePart("https://a.b"),)),)), "messages"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused_by_name(request_: ChatRequest, where: str) -> None:
+    with pytest.raises(UnsupportedField, match="cannot be carried") as caught:
+        encode_request(request_, "up", PLAIN)
+    assert caught.value.param == where
