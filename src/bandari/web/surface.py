@@ -19,7 +19,8 @@ from bandari.service.ports import FrameEncoder
 from bandari.wire import chat_completions, typed_stream
 from bandari.wire.chat_completions import errors as chat_errors
 from bandari.wire.chat_completions.decode_request import decode_request
-from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder, WholeEncoder
+from bandari.wire.chat_completions.encode_answer import StreamEncoder, WholeEncoder
+from bandari.wire.envelope import Envelope
 from bandari.wire.sse import comment_frame
 from bandari.wire.typed_stream import errors as typed_errors
 from bandari.wire.typed_stream.encode_answer import (

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from bandari.domain.answer import Answer, AnswerFold, Choice
 from bandari.domain.events import (
@@ -27,20 +26,10 @@ from bandari.domain.problem import Problem
 from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import DONE
 from bandari.wire.chat_completions.errors import encode_problem
+from bandari.wire.envelope import Envelope
 from bandari.wire.sse import data_frame
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Envelope(Struct, frozen=True):
-    """What every chunk of one answer repeats.
-
-    ``model`` is the public id; ``created`` is in seconds.
-    """
-
-    id: str
-    created: int
-    model: str
 
 
 class StreamEncoder:

@@ -11,7 +11,8 @@ from typing import Final
 from bandari.domain.events import Event, FinishReason
 from bandari.domain.problem import Problem
 from bandari.domain.usage import Usage
-from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder
+from bandari.wire.chat_completions.encode_answer import StreamEncoder
+from bandari.wire.envelope import Envelope
 from bandari.wire.sse import data_frame
 from bandari.wire.typed_stream.errors import encode_problem
 

@@ -29,7 +29,8 @@ from bandari.domain.faults import UpstreamInterrupted
 from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import DONE
 from bandari.wire.chat_completions.decode_answer import AnswerDecoder
-from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder, WholeEncoder
+from bandari.wire.chat_completions.encode_answer import StreamEncoder, WholeEncoder
+from bandari.wire.envelope import Envelope
 from bandari.wire.sse import SseDecoder
 
 ENVELOPE = Envelope(id="chatcmpl-1", created=1795175853, model="fikra-pro-20b")

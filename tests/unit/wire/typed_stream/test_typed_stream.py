@@ -13,7 +13,8 @@ from bandari.domain.events import ChoiceFinished, FinishReason, TextDelta, ToolC
 from bandari.domain.faults import InvalidValue, UpstreamInterrupted
 from bandari.domain.problem import Blame, Problem
 from bandari.domain.usage import Usage
-from bandari.wire.chat_completions.encode_answer import Envelope, StreamEncoder
+from bandari.wire.chat_completions.encode_answer import StreamEncoder
+from bandari.wire.envelope import Envelope
 from bandari.wire.sse import SseDecoder, SseEvent
 from bandari.wire.typed_stream.encode_answer import TypedStreamEncoder
 from bandari.wire.typed_stream.errors import encode_problem
