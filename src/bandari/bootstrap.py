@@ -26,10 +26,11 @@ from bandari.adapters.engine.status import Ready
 from bandari.adapters.engine.supervisor import EngineSupervisor
 from bandari.adapters.entropy import Entropy
 from bandari.adapters.metrics import PrometheusMetrics
-from bandari.adapters.providers.chat_completions import Address, ChatCompletionsUpstream
 from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES, TOKENIZER
+from bandari.adapters.providers.protocols import PROTOCOLS, UpstreamProtocol
 from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.adapters.providers.transport import HttpTransport, Timeouts
+from bandari.adapters.providers.upstream import Address, ProviderUpstream
 from bandari.adapters.storage import Store, open_store
 from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Settings
 from bandari.domain.catalogue import LOCAL, Model
@@ -251,10 +252,12 @@ def _upstreams(
     for name, provider in settings.providers.items():
         transport = HttpTransport(_timeouts(provider), provider.max_connections)
         stack.push_async_callback(transport.close)
-        upstreams[name] = ChatCompletionsUpstream(
+        protocol = PROTOCOLS[provider.protocol]
+        upstreams[name] = ProviderUpstream(
             name,
             transport,
-            _always(_address(provider)),
+            _always(_address(provider, protocol)),
+            protocol,
             Dialect(
                 extra_fields=frozenset(provider.extra_fields),
                 max_tokens_field=provider.max_tokens_field,
@@ -266,10 +269,12 @@ def _upstreams(
     if engine is not None:
         transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
         stack.push_async_callback(transport.close)
-        upstreams[LOCAL] = ChatCompletionsUpstream(
+        protocol = PROTOCOLS["chat_completions"]
+        upstreams[LOCAL] = ProviderUpstream(
             LOCAL,
             transport,
-            lambda: Address(engine.base_url, _headers({}, engine.api_key)),
+            lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
+            protocol,
             LLAMA_CPP,
             max_choices=MAX_CHOICES,
             tokenizer=TOKENIZER,
@@ -281,14 +286,17 @@ def _always(address: Address) -> Callable[[], Address]:
     return lambda: address
 
 
-def _address(provider: Provider) -> Address:
-    return Address(provider.base_url.rstrip("/"), _headers(provider.headers, provider.api_key))
+def _address(provider: Provider, protocol: UpstreamProtocol) -> Address:
+    headers = _headers(provider.headers, provider.api_key, protocol)
+    return Address(provider.base_url.rstrip("/"), headers)
 
 
-def _headers(extra: Mapping[str, str], api_key: str | None) -> Mapping[str, str]:
-    headers = {"content-type": "application/json", **extra}
+def _headers(
+    extra: Mapping[str, str], api_key: str | None, protocol: UpstreamProtocol
+) -> Mapping[str, str]:
+    headers = {"content-type": "application/json", **protocol.headers, **extra}
     if api_key is not None:
-        headers["authorization"] = f"Bearer {api_key}"
+        headers.update(protocol.credentials(api_key))
     return headers
 
 

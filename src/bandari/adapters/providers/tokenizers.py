@@ -5,10 +5,14 @@ Used where an answer's own counts are missing, and where a prompt's bound in byt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+
+from bandari.domain.chat import ChatRequest
+from bandari.wire.chat_completions import encode_request as chat_request
+from bandari.wire.dialect import Dialect
 
 MAX_COUNT_BYTES: Final = 16 * 1024 * 1024
 """The largest answer that is read: these servers list every token."""
@@ -17,20 +21,16 @@ MAX_COUNT_BYTES: Final = 16 * 1024 * 1024
 class Tokenizer(msgspec.Struct, frozen=True):
     """How one kind of server counts. A path is appended to the server's root, without ``/v1``.
 
-    ``prompt_path`` is given a Chat Completions body as it would be sent for an answer, and
-    ``text_path`` an object with the text in ``text_field`` and ``text_fields`` beside it.
+    ``prompt_path`` is given what ``prompt_body`` makes of a request, and ``text_path`` an object
+    with the text in ``text_field`` and ``text_fields`` beside it; without a path, texts alone
+    cannot be counted.
     """
 
     prompt_path: str
-    text_path: str
-    text_field: str
-    text_fields: Mapping[str, Any]
-
-    def prompt_url(self, base_url: str) -> str:
-        return _root(base_url) + self.prompt_path
-
-    def text_url(self, base_url: str) -> str:
-        return _root(base_url) + self.text_path
+    prompt_body: Callable[[ChatRequest, str, Dialect], bytes]
+    text_path: str | None = None
+    text_field: str = ""
+    text_fields: Mapping[str, Any] = {}
 
     def text_body(self, text: str, model: str) -> bytes:
         return msgspec.json.encode({"model": model, self.text_field: text, **self.text_fields})
@@ -39,12 +39,14 @@ class Tokenizer(msgspec.Struct, frozen=True):
 TOKENIZERS: Final[Mapping[str, Tokenizer]] = {
     "llama_cpp": Tokenizer(
         prompt_path="/v1/chat/completions/input_tokens",
+        prompt_body=chat_request.encode_request,
         text_path="/tokenize",
         text_field="content",
         text_fields={"add_special": False},
     ),
     "vllm": Tokenizer(
         prompt_path="/tokenize",
+        prompt_body=chat_request.encode_request,
         text_path="/tokenize",
         text_field="prompt",
         text_fields={"add_special_tokens": False},
@@ -68,7 +70,3 @@ def read_count(body: bytes) -> int | None:
         if count is not None:
             return count if count >= 0 else None
     return None if answer.tokens is None else len(answer.tokens)
-
-
-def _root(base_url: str) -> str:
-    return base_url.removesuffix("/v1")

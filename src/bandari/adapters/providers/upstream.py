@@ -1,7 +1,7 @@
-"""An upstream that speaks Chat Completions over HTTP.
+"""An upstream over HTTP, in whichever protocol its provider speaks.
 
-Joins the codec to the transport. Asks for a stream wherever the provider can stream, also for
-clients that want the answer whole: only so are there counts when an answer is interrupted.
+Joins a codec to the transport. Asks for a stream wherever the provider can stream, also for clients
+that want the answer whole: only so are there counts when an answer is interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import TracebackType
 
 import msgspec
 
+from bandari.adapters.providers.protocols import AnswerDecoder, UpstreamProtocol
 from bandari.adapters.providers.tokenizers import MAX_COUNT_BYTES, Tokenizer, read_count
 from bandari.adapters.providers.transport import (
     MAX_BODY_BYTES,
@@ -23,21 +24,22 @@ from bandari.adapters.providers.transport import (
 )
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
-from bandari.domain.faults import Fault, UpstreamFault, UpstreamInterrupted, UpstreamMalformed
+from bandari.domain.faults import (
+    CallerFault,
+    Fault,
+    UpstreamFault,
+    UpstreamInterrupted,
+    UpstreamMalformed,
+)
 from bandari.service.ports import Take
-from bandari.wire.chat_completions import DONE
-from bandari.wire.chat_completions.decode_answer import AnswerDecoder
-from bandari.wire.chat_completions.encode_request import encode_request
-from bandari.wire.chat_completions.errors import read_error
-from bandari.wire.chat_completions.fields import ignored_fields
 from bandari.wire.dialect import Dialect
 from bandari.wire.sse import SseDecoder
 
 MAX_RETRY_AFTER_S = 86_400
 
 END_OF_BODY_S = 1.0
-"""How long the end of a stream's body may take after ``[DONE]``, so that its connection can be used
-again.
+"""How long the end of a stream's body may take after its last event, so that its connection can be
+used again.
 """
 
 COUNT_S = 10.0
@@ -47,13 +49,13 @@ bytes.
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where an upstream is at the moment, and what opens it. ``base_url`` ends before ``/chat``."""
+    """Where an upstream is at the moment, and what opens it. ``base_url`` ends with ``/v1``."""
 
     base_url: str
     headers: Mapping[str, str]
 
 
-class ChatCompletionsUpstream:
+class ProviderUpstream:
     """``address`` is asked before each request, because an engine moves when it restarts.
 
     It raises an ``UpstreamFault`` while there is nobody to ask. ``tokenizer`` is how the server
@@ -65,44 +67,51 @@ class ChatCompletionsUpstream:
         name: str,
         transport: Transport,
         address: Callable[[], Address],
+        protocol: UpstreamProtocol,
         dialect: Dialect,
         *,
         max_choices: int = 128,
         tokenizer: Tokenizer | None = None,
     ) -> None:
         self.name = name
-        self.max_choices = max_choices
+        self.max_choices = min(max_choices, protocol.max_choices)
         self._transport = transport
         self._address = address
+        self._protocol = protocol
         self._dialect = dialect
         self._tokenizer = tokenizer
-        self.counts_text = tokenizer is not None
+        self.counts_text = tokenizer is not None and tokenizer.text_path is not None
 
     def ignored(self, request: ChatRequest) -> tuple[str, ...]:
-        return ignored_fields(request, self._dialect)
+        return self._protocol.ignored_fields(request, self._dialect)
 
     def generate(self, request: ChatRequest, model: str, take: Take | None = None) -> _Call:
-        body = encode_request(request, model, self._dialect)
-        return _Call(self._transport, self._address, request, body, take)
+        protocol = self._protocol
+        body = protocol.encode_request(request, model, self._dialect)
+        return _Call(self._transport, self._address, protocol, request, body, take)
 
     async def count_input(self, request: ChatRequest, model: str) -> int | None:
         if self._tokenizer is None:
             return None
-        body = encode_request(request, model, self._dialect)
-        return await self._count(self._tokenizer.prompt_url, body)
+        try:
+            body = self._tokenizer.prompt_body(request, model, self._dialect)
+        except CallerFault:
+            return None
+        return await self._count(self._tokenizer.prompt_path, body)
 
     async def count_text(self, text: str, model: str) -> int | None:
-        if self._tokenizer is None:
+        if self._tokenizer is None or self._tokenizer.text_path is None:
             return None
         body = self._tokenizer.text_body(text, model)
-        return await self._count(self._tokenizer.text_url, body)
+        return await self._count(self._tokenizer.text_path, body)
 
-    async def _count(self, url_of: Callable[[str], str], body: bytes) -> int | None:
+    async def _count(self, path: str, body: bytes) -> int | None:
         try:
             address = self._address()
+            url = address.base_url.removesuffix("/v1") + path
             async with (
                 asyncio.timeout(COUNT_S),
-                self._transport.post(url_of(address.base_url), address.headers, body) as reply,
+                self._transport.post(url, address.headers, body) as reply,
             ):
                 if reply.status != 200:
                     return None
@@ -114,7 +123,7 @@ class ChatCompletionsUpstream:
 class _Call:
     """One answer asked for: entered once the upstream has begun to give it."""
 
-    __slots__ = ("_address", "_body", "_post", "_request", "_take", "_transport")
+    __slots__ = ("_address", "_body", "_post", "_protocol", "_request", "_take", "_transport")
 
     _post: AbstractAsyncContextManager[Reply]
 
@@ -122,6 +131,7 @@ class _Call:
         self,
         transport: Transport,
         address: Callable[[], Address],
+        protocol: UpstreamProtocol,
         request: ChatRequest,
         body: bytes,
         take: Take | None,
@@ -129,26 +139,22 @@ class _Call:
         self._take = take
         self._transport = transport
         self._address = address
+        self._protocol = protocol
         self._request = request
         self._body = body
 
     async def __aenter__(self) -> AsyncIterator[Sequence[Event]]:
         address = self._address()
-        url = f"{address.base_url}/chat/completions"
+        url = address.base_url + self._protocol.path
         self._post = self._transport.post(url, address.headers, self._body)
         reply = await self._post.__aenter__()
         try:
             if reply.status != 200:
-                raise await _refusal(reply)
+                raise await _refusal(reply, self._protocol)
         except BaseException as error:
             await self._post.__aexit__(type(error), error, error.__traceback__)
             raise
-        sampling = self._request.sampling
-        decoder = AnswerDecoder(
-            sampling.n,
-            sampling.top_logprobs or 0,
-            single_call=self._request.parallel_tool_calls is False,
-        )
+        decoder = self._protocol.answer_decoder(self._request)
         kind = reply.header("content-type") or ""
         is_stream = kind.lower().startswith("text/event-stream")
         return _Streamed(reply, decoder, self._take) if is_stream else _Whole(reply, decoder)
@@ -217,7 +223,7 @@ class _Streamed:
                 if self._decoder.has_enough:
                     self._is_over = True
                     break
-                if event.data == DONE:
+                if self._decoder.is_over:
                     self._is_done = True
         except Exception as failure:  # noqa: BLE001 - whose ever it is: the iteration raises it
             self._failure = failure
@@ -259,12 +265,12 @@ async def _read_to_end(reply: Reply) -> None:
                 pass
 
 
-async def _refusal(reply: Reply) -> Fault:
+async def _refusal(reply: Reply, protocol: UpstreamProtocol) -> Fault:
     try:
         body = await reply.body(MAX_ERROR_BODY_BYTES)
     except UpstreamFault:
         body = b""
-    return read_error(reply.status, body, _retry_after_ms(reply))
+    return protocol.read_error(reply.status, body, _retry_after_ms(reply))
 
 
 def _retry_after_ms(reply: Reply) -> int | None:

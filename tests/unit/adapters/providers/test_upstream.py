@@ -11,11 +11,12 @@ from tests.support.gates import Gate
 from tests.support.http_upstream import CUT, RESET, HttpUpstream, Reply, json_body, sse
 from tests.support.samples import a_request
 
-from bandari.adapters.providers import chat_completions as module
-from bandari.adapters.providers.chat_completions import Address, ChatCompletionsUpstream
+from bandari.adapters.providers import upstream as module
 from bandari.adapters.providers.local import LLAMA_CPP, TOKENIZER
+from bandari.adapters.providers.protocols import PROTOCOLS
 from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.adapters.providers.transport import Timeouts
+from bandari.adapters.providers.upstream import Address, ProviderUpstream
 from bandari.domain.chat import Original
 from bandari.domain.events import (
     ChoiceFinished,
@@ -40,6 +41,7 @@ from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import PROTOCOL
 from bandari.wire.dialect import Dialect
 
+CHAT = PROTOCOLS["chat_completions"]
 PLAIN = Dialect()
 
 
@@ -58,9 +60,9 @@ GOOD_EVENTS = [
 ]
 
 
-def upstream(server, transport, dialect=PLAIN, **options) -> ChatCompletionsUpstream:
+def upstream(server, transport, dialect=PLAIN, **options) -> ProviderUpstream:
     address = Address(f"{server.url}/v1", {"authorization": "Bearer k"})
-    return ChatCompletionsUpstream("acme", transport, lambda: address, dialect, **options)
+    return ProviderUpstream("acme", transport, lambda: address, CHAT, dialect, **options)
 
 
 async def generated(asked, request=None) -> list:
@@ -111,7 +113,7 @@ async def test_the_address_is_asked_before_each_request(transports):
     async with HttpUpstream(sse(*GOOD)) as one, HttpUpstream(sse(*GOOD)) as two:
         places = iter([one.url, two.url])
         async with transports() as http:
-            asked = ChatCompletionsUpstream("a", http, lambda: Address(next(places), {}), PLAIN)
+            asked = ProviderUpstream("a", http, lambda: Address(next(places), {}), CHAT, PLAIN)
             await generated(asked)
             await generated(asked)
         assert (len(one.requests), len(two.requests)) == (1, 1)
@@ -122,7 +124,7 @@ async def test_while_there_is_nobody_to_ask_its_fault_is_raised(transports):
         raise UpstreamNotReady
 
     async with transports() as http:
-        asked = ChatCompletionsUpstream("a", http, nowhere, PLAIN, tokenizer=TOKENIZER)
+        asked = ProviderUpstream("a", http, nowhere, CHAT, PLAIN, tokenizer=TOKENIZER)
         with pytest.raises(UpstreamNotReady):
             await generated(asked)
         assert await asked.count_input(a_request(), "m") is None
@@ -131,7 +133,7 @@ async def test_while_there_is_nobody_to_ask_its_fault_is_raised(transports):
 async def test_fields_that_the_provider_is_not_given_are_named():
     fields = {"top_k": msgspec.Raw(b"5"), "zebra": msgspec.Raw(b"1")}
     request = a_request(original=Original(PROTOCOL, fields, unknown=("top_k", "zebra")))
-    asked = ChatCompletionsUpstream("a", None, lambda: None, Dialect(frozenset({"top_k"})))
+    asked = ProviderUpstream("a", None, lambda: None, CHAT, Dialect(frozenset({"top_k"})))
     assert asked.ignored(request) == ("zebra",)
 
 
