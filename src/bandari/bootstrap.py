@@ -47,12 +47,10 @@ from bandari.service.limiting import Limiter
 from bandari.service.models import Models, OpenProvider
 from bandari.service.ports import Metrics, Upstream
 from bandari.web import listener
-from bandari.web.app import App, LogRequest, Route
-from bandari.web.chat import Chat, ChatSettings
+from bandari.web.app import App, LogRequest
+from bandari.web.chat import ChatSettings
 from bandari.web.keys import KeyCheck
-from bandari.web.models import ModelList
-from bandari.web.operations import Operations
-from bandari.web.surface import CHAT_COMPLETIONS, TYPED_STREAM
+from bandari.web.routes import House, routes
 from bandari.wire.dialect import Dialect
 
 PACKAGED_MODEL = Path(__file__).parent / "adapters" / "engine" / "models" / "bandari-tiny.gguf"
@@ -321,49 +319,27 @@ def _app(
     log_request: LogRequest,
 ) -> App:
     server = settings.server
-    keys = KeyCheck(Access(store.keys, clock, settings.key_prefix))
-    limiter = Limiter(settings.groups, clock)
-    chat, typed_stream = (
-        Chat(
-            surface,
-            keys=keys,
-            limiter=limiter,
-            inference=inference,
-            metrics=metrics,
-            settings=ChatSettings(
-                max_body_bytes=server.max_body_bytes,
-                max_messages=server.max_messages,
-                body_timeout_ms=server.body_timeout_ms,
-                first_status_timeout_ms=server.first_status_timeout_ms,
-                keepalive_ms=server.keepalive_ms,
-            ),
-        )
-        for surface in (CHAT_COMPLETIONS, TYPED_STREAM)
-    )
-    model_list = ModelList(keys, models, metrics, clock.now_ms() // 1000)
-    operations = Operations(metrics, lambda: _obstacles(engine, inference))
-    routes = [
-        route
-        for base in ("/v1", "/api/v1/llm")
-        for route in (
-            Route(f"{base}/chat/completions", POST=chat),
-            Route(f"{base}/models", GET=model_list.list),
-            Route(f"{base}/models/{{id}}", GET=model_list.one),
-        )
-    ]
-    routes += [
-        Route(
-            "/api/v1/llm/chat/completions/stream",
-            spell=TYPED_STREAM.spell_problem,
-            POST=typed_stream,
+    house = House(
+        keys=KeyCheck(Access(store.keys, clock, settings.key_prefix)),
+        limiter=Limiter(settings.groups, clock),
+        inference=inference,
+        models=models,
+        metrics=metrics,
+        settings=ChatSettings(
+            max_body_bytes=server.max_body_bytes,
+            max_messages=server.max_messages,
+            body_timeout_ms=server.body_timeout_ms,
+            first_status_timeout_ms=server.first_status_timeout_ms,
+            keepalive_ms=server.keepalive_ms,
         ),
-        Route("/healthz", GET=operations.alive),
-        Route("/readyz", GET=operations.ready),
-        Route("/metrics", GET=operations.metrics),
-    ]
-    return App(
-        routes, metrics, lambda: f"req_{time_ordered_id(clock.now_ms(), entropy)}", log_request
+        created_s=clock.now_ms() // 1000,
+        obstacles=lambda: _obstacles(engine, inference),
     )
+
+    def new_request_id() -> str:
+        return f"req_{time_ordered_id(clock.now_ms(), entropy)}"
+
+    return App(routes(house), metrics, new_request_id, log_request)
 
 
 def _obstacles(engine: EngineSupervisor | None, inference: Inference) -> Sequence[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import httptools
 from tests.support.gates import Gate
@@ -42,7 +43,7 @@ class Client:
         method: str = "GET",
         path: str = "/",
         headers: Iterable[tuple[str, str]] = (),
-        **options: bool,
+        **options: Any,
     ) -> Exchange:
         """The request as an endpoint sees it; the first header of a name counts."""
         given: dict[bytes, bytes] = {}

@@ -16,6 +16,7 @@ from msgspec import Struct
 from bandari.domain import bounds
 from bandari.domain.catalogue import ordered
 from bandari.domain.chat import ChatRequest
+from bandari.domain.estimate import Basis
 from bandari.domain.faults import Draining, Overloaded, StoreUnavailable
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Ending, RunningCount
@@ -41,11 +42,16 @@ class Settings(Struct, frozen=True):
 
 
 class Opening(Struct, frozen=True):
-    """What is fixed when the hold is: the answer's identity, for the encoder of its frames."""
+    """What is fixed when the hold is: the answer's identity, for the encoder of its frames.
+
+    ``id`` is unique; a protocol puts its own prefix before it. ``input_tokens`` is the prompt's
+    size by estimate.
+    """
 
     id: str
     created_s: int
     model: str
+    input_tokens: int
 
 
 EncoderFactory = Callable[[Opening], FrameEncoder]
@@ -119,7 +125,9 @@ class Inference:
             targets = ordered(targets, int.from_bytes(self._random_bytes(4), "big") / 2**32)
         now_ms = self._around.clock.now_ms()
         unique = time_ordered_id(now_ms, self._random_bytes)
-        encoder = make_encoder(Opening(f"chatcmpl-{unique}", now_ms // 1000, model.id))
+        ratios = self._around.estimates.ratios(str(targets[0]))
+        prompt = Basis(request.input_bytes, request.images, 0, ratios)
+        encoder = make_encoder(Opening(unique, now_ms // 1000, model.id, prompt.input_tokens))
         first = self._around.upstreams[targets[0].provider]
         reservation = await self._books.hold(
             HoldRequest(

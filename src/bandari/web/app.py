@@ -15,7 +15,7 @@ from bandari.domain.problem import Problem, of_fault
 from bandari.service.ports import Metrics
 from bandari.service.tracing import request_id
 from bandari.web import problems
-from bandari.web.exchange import ClientLeft, Exchange
+from bandari.web.exchange import ClientLeft, Exchange, Spell
 from bandari.wire.chat_completions.errors import encode_problem
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
@@ -28,19 +28,24 @@ _CLIENT_CLOSED = 499
 
 
 class Route:
-    """One path and its endpoints by method. A path that ends in ``/{id}`` takes any rest.
+    """One path and its endpoints by method. Where it says ``{id}``, anything may stand.
 
-    ``spell`` is the envelope of its errors.
+    ``spell`` is the envelope of its errors, until an endpoint sets another.
     """
 
-    def __init__(
-        self, path: str, *, spell: problems.Spell = encode_problem, **endpoints: Endpoint
-    ) -> None:
+    def __init__(self, path: str, *, spell: Spell = encode_problem, **endpoints: Endpoint) -> None:
         self.path = path
         self.spell = spell
-        self.prefix = path.removesuffix("{id}") if path.endswith("/{id}") else None
+        self.has_id = "{id}" in path
+        self.prefix, _, self.suffix = path.partition("{id}")
         self.endpoints: Mapping[str, Endpoint] = endpoints
         self.allow = ", ".join(endpoints)
+
+    def id_in(self, path: str) -> str:
+        """What stands in ``path`` where this route says ``{id}``; empty if it is another's."""
+        if not self.has_id or not path.startswith(self.prefix) or not path.endswith(self.suffix):
+            return ""
+        return path[len(self.prefix) : len(path) - len(self.suffix)]
 
 
 class App:
@@ -53,8 +58,9 @@ class App:
         new_request_id: Callable[[], str],
         log_request: LogRequest,
     ) -> None:
-        self._exact = {route.path: route for route in routes if route.prefix is None}
-        self._prefixes = [route for route in routes if route.prefix is not None]
+        self._exact = {route.path: route for route in routes if not route.has_id}
+        with_id = [route for route in routes if route.has_id]
+        self._with_id = sorted(with_id, key=lambda route: len(route.suffix), reverse=True)
         self._metrics = metrics
         self._new_request_id = new_request_id
         self._log_request = log_request
@@ -67,6 +73,9 @@ class App:
         request_id.set(identity)
         exchange.headers.append((b"x-request-id", identity.encode()))
         route = self._find(exchange.path)
+        if route is not None:
+            exchange.spell = route.spell
+            exchange.path_id = route.id_in(exchange.path)
         try:
             await self._answer(exchange, route)
         finally:
@@ -85,32 +94,27 @@ class App:
             if endpoint is None and exchange.method == "HEAD":
                 endpoint = route.endpoints.get("GET")
             if endpoint is None:
-                await self._tell(exchange, _wrong_method(exchange, route), route)
+                await self._tell(exchange, _wrong_method(exchange, route))
                 return
             await endpoint(exchange)
         except ClientLeft:
             return
         except Fault as fault:
-            await self._tell(exchange, of_fault(fault), route)
+            await self._tell(exchange, of_fault(fault))
         except Exception:  # noqa: BLE001 - the process edge: the client is told, the log has the rest
             _log.exception("request failed")
-            await self._tell(exchange, of_fault(OwnFault()), route)
+            await self._tell(exchange, of_fault(OwnFault()))
 
-    async def _tell(self, exchange: Exchange, problem: Problem, route: Route | None = None) -> None:
+    async def _tell(self, exchange: Exchange, problem: Problem) -> None:
         """Say it if nothing was said yet; an answer that has begun can only be broken off."""
         if not exchange.began:
-            spell = encode_problem if route is None else route.spell
-            await problems.tell(exchange, problem, self._metrics, spell)
+            await problems.tell(exchange, problem, self._metrics)
 
     def _find(self, path: str) -> Route | None:
         route = self._exact.get(path)
         if route is not None:
             return route
-        for candidate in self._prefixes:
-            prefix = candidate.prefix
-            if prefix is not None and path.startswith(prefix) and len(path) > len(prefix):
-                return candidate
-        return None
+        return next((route for route in self._with_id if route.id_in(path)), None)
 
     def _nothing_here(self, exchange: Exchange) -> Problem:
         path = exchange.path

@@ -5,22 +5,21 @@ Knows no protocol: how requests, answers and errors are spelled is the ``Surface
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from bandari.domain.ledger import Ending
-from bandari.domain.outcome import Allow, Deny
-from bandari.domain.problem import Problem
+from bandari.domain.outcome import Deny
 from bandari.service.generation import Generation
 from bandari.service.inference import Inference
-from bandari.service.limiting import Limiter
 from bandari.service.ports import Metrics
 from bandari.service.recording import Reader
 from bandari.web import problems
+from bandari.web.admission import Admission
 from bandari.web.exchange import Exchange
-from bandari.web.keys import KeyCheck
 from bandari.web.surface import Surface
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
@@ -43,31 +42,23 @@ class Chat:
     def __init__(
         self,
         surface: Surface,
-        *,
-        keys: KeyCheck,
-        limiter: Limiter,
+        admission: Admission,
         inference: Inference,
         metrics: Metrics,
         settings: ChatSettings,
     ) -> None:
         self._surface = surface
-        self._keys = keys
-        self._limiter = limiter
+        self._admission = admission
         self._inference = inference
         self._metrics = metrics
         self._settings = settings
 
     async def __call__(self, exchange: Exchange) -> None:
         settings, surface = self._settings, self._surface
+        exchange.spell = surface.spell_problem
         exchange.headers += surface.headers
-        principal = await self._keys.principal(exchange)
-        if isinstance(principal, Deny):
-            await self._tell(exchange, principal)
-            return
-        admission = self._limiter.admit(principal)
-        _limit_headers(exchange, admission)
-        if isinstance(admission, Deny):
-            await self._tell(exchange, admission)
+        principal = await self._admission.admit(exchange)
+        if principal is None:
             return
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
         request = surface.decode(body, max_messages=settings.max_messages)
@@ -75,7 +66,7 @@ class Chat:
             principal, request, partial(surface.encoder, request)
         )
         if isinstance(generation, Deny):
-            await self._tell(exchange, generation)
+            await self._admission.tell(exchange, generation)
             return
         unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
         try:
@@ -86,15 +77,12 @@ class Chat:
         finally:
             unwatch()
 
-    async def _tell(self, exchange: Exchange, what: Problem | Deny) -> None:
-        await problems.tell(exchange, what, self._metrics, self._surface.spell_problem)
-
     async def _whole(self, exchange: Exchange, generation: Generation) -> None:
         recording = generation.recording
         body = await recording.reader().read()
-        _answer_headers(exchange, generation)
+        _answer_headers(exchange, generation, self._surface.names)
         if recording.problem is not None:
-            await self._tell(exchange, recording.problem)
+            await problems.tell(exchange, recording.problem, self._metrics)
         else:
             await exchange.respond(200, problems.JSON, body)
 
@@ -102,9 +90,9 @@ class Chat:
         surface, recording = self._surface, generation.recording
         reader = recording.reader()
         first = await self._first_frames(reader)
-        _answer_headers(exchange, generation)
+        _answer_headers(exchange, generation, self._surface.names)
         if recording.problem is not None and recording.failed_early:
-            await self._tell(exchange, recording.problem)
+            await problems.tell(exchange, recording.problem, self._metrics)
             return
         exchange.headers.append((b"cache-control", b"no-cache"))
         exchange.headers.append((b"x-accel-buffering", b"no"))
@@ -125,7 +113,9 @@ class Chat:
         return self._surface.keepalive if frames is None else frames
 
 
-def _answer_headers(exchange: Exchange, generation: Generation) -> None:
+def _answer_headers(
+    exchange: Exchange, generation: Generation, spelling: Mapping[str, str]
+) -> None:
     headers = exchange.headers
     if not generation.is_free:
         headers.append((b"x-bandari-receipt", generation.receipt_id.encode()))
@@ -133,30 +123,7 @@ def _answer_headers(exchange: Exchange, generation: Generation) -> None:
     if generation.max_tokens is not None:
         headers.append((b"x-bandari-max-tokens", b"%d" % generation.max_tokens))
     if generation.ignored:
-        names = ", ".join(generation.ignored)[:MAX_IGNORED_HEADER_CHARACTERS]
-        printable = "".join(c if " " <= c <= "~" else "?" for c in names)
+        names = ", ".join(spelling.get(name, name) for name in generation.ignored)
+        shown = names[:MAX_IGNORED_HEADER_CHARACTERS]
+        printable = "".join(c if " " <= c <= "~" else "?" for c in shown)
         headers.append((b"x-bandari-ignored", printable.encode()))
-
-
-def _limit_headers(exchange: Exchange, admission: Allow | Deny) -> None:
-    if admission.limit is None:
-        return
-    remaining = reset_ms = 0
-    if isinstance(admission, Allow):
-        remaining, reset_ms = admission.remaining or 0, admission.reset_ms or 0
-    else:
-        reset_ms = admission.retry_after_ms or 0
-    exchange.headers += (
-        (b"x-ratelimit-limit-requests", b"%d" % admission.limit),
-        (b"x-ratelimit-remaining-requests", b"%d" % remaining),
-        (b"x-ratelimit-reset-requests", duration(reset_ms).encode()),
-    )
-
-
-def duration(milliseconds: int) -> str:
-    """A duration as OpenAI's headers spell it: ``12ms``, ``1.5s``, ``6m0s``."""
-    if milliseconds < 1000:
-        return f"{milliseconds}ms"
-    minutes, rest_ms = divmod(milliseconds, 60_000)
-    seconds = f"{rest_ms / 1000:.3f}".rstrip("0").rstrip(".")
-    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
+from urllib.parse import parse_qsl
 
-from bandari.domain.faults import RequestTimeout, RequestTooLarge
+from bandari.domain.faults import InvalidRequest, InvalidValue, RequestTimeout, RequestTooLarge
+from bandari.domain.problem import Problem
 from bandari.web.heads import (
     BODILESS,
     CHUNKED,
@@ -21,12 +23,19 @@ from bandari.web.heads import (
     spelled_chunk,
     spelled_head,
 )
+from bandari.wire.chat_completions.errors import encode_problem
 
 UNWANTED_BYTES = 256 * 1024
 """What may follow an answer that was given before its request's body had come.
 
 So much is read and dropped, and the connection serves on; where it may be more, it is closed.
 """
+
+
+MAX_PARAMETERS: Final = 50
+
+Spell = Callable[[Problem], bytes]
+"""An error's body in a protocol's envelope."""
 
 
 class ClientLeft(Exception):
@@ -53,7 +62,8 @@ class Exchange:
     """``headers`` are sent with whatever answer is given: set them before ``begin``.
 
     ``given`` are the request's headers by their lower-case names. ``is_last``: no request follows
-    on this connection. ``is_over``: the answer is complete.
+    on this connection. ``is_over``: the answer is complete. ``spell`` is the envelope of errors,
+    and ``path_id`` what stands in the path where its route says ``{id}``.
     """
 
     __slots__ = (
@@ -73,7 +83,10 @@ class Exchange:
         "is_whole",
         "method",
         "path",
+        "path_id",
+        "query",
         "received_bytes",
+        "spell",
         "status",
         "unread_bytes",
     )
@@ -86,11 +99,15 @@ class Exchange:
         given: Mapping[bytes, bytes],
         is_http_1_1: bool = True,
         is_last: bool = False,
+        query: str = "",
     ) -> None:
         self._connection = connection
         self._given = given
         self.method = method
         self.path = path
+        self.path_id = ""
+        self.query = query
+        self.spell: Spell = encode_problem
         self.is_http_1_1 = is_http_1_1
         self.is_last = is_last or not is_http_1_1
         self.awaits_continue = (
@@ -114,6 +131,35 @@ class Exchange:
         """The first header of that lower-case name."""
         value = self._given.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def parameter(self, name: str) -> str | None:
+        """The last value of that name in the query. Raises ``InvalidRequest`` if it is too long."""
+        return dict(self._parameters()).get(name)
+
+    def flag(self, name: str) -> bool:
+        """Whether the parameter of that name is ``true``. Raises ``InvalidValue``."""
+        value = self.parameter(name)
+        if value not in (None, "", "true", "false"):
+            raise InvalidValue(f"'{name}' must be true or false.", param=name)
+        return value == "true"
+
+    def number(self, name: str, least: int, most: int) -> int | None:
+        """The parameter of that name as an integer. Raises ``InvalidValue`` out of its bounds."""
+        value = self.parameter(name)
+        if value is None or value == "":
+            return None
+        is_number = value.isascii() and value.removeprefix("-").isdigit() and len(value) < 18
+        if not is_number or not least <= int(value) <= most:
+            raise InvalidValue(
+                f"'{name}' must be an integer between {least} and {most}.", param=name
+            )
+        return int(value)
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        try:
+            return parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+        except ValueError:
+            raise InvalidRequest(f"The query has more than {MAX_PARAMETERS} parameters.") from None
 
     async def body(self, max_bytes: int, timeout_ms: int) -> bytes:
         """The whole body. Raises ``RequestTooLarge``, ``RequestTimeout`` or ``ClientLeft``."""

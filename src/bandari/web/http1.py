@@ -172,13 +172,15 @@ class ServerConnection(TimedConnection):
         self._beside_bytes = 0
         # Names come as they were sent: two spellings may be one name. The first counts.
         given = {name.lower(): value for name, value in reversed(self._headers.items())}
+        path, query = _path_and_query(b"".join(self._url))
         exchange = Exchange(
             self,
             parser.get_method().decode(),
-            _path_of(b"".join(self._url)),
+            path,
             given,
             parser.get_http_version() == "1.1",
             not parser.should_keep_alive(),
+            query,
         )
         self._url.clear()
         self._headers.clear()
@@ -380,9 +382,13 @@ class ServerConnection(TimedConnection):
             self._wait(KEEP_ALIVE_S)
 
 
-def _path_of(target: bytes) -> str:
-    """The path of a request's target, decoded. Raises ``ValueError``."""
-    if not target.startswith(b"/"):
-        target = httptools.parse_url(target).path or b"/"
-    path = target.partition(b"?")[0].partition(b"#")[0].decode("ascii")
-    return unquote(path) if "%" in path else path
+def _path_and_query(target: bytes) -> tuple[str, str]:
+    """The path of a request's target, decoded, and its query. Raises ``ValueError``."""
+    query: bytes | None = b""
+    if target.startswith(b"/"):
+        target, _, query = target.partition(b"#")[0].partition(b"?")
+    else:
+        url = httptools.parse_url(target)
+        target, query = url.path or b"/", url.query
+    path = target.decode("ascii")
+    return unquote(path) if "%" in path else path, (query or b"").decode("ascii")

@@ -14,23 +14,25 @@ MAX_END_USER_CHARACTERS = 512
 
 
 class KeyCheck:
-    """``Authorization: Bearer KEY``, and ``X-On-Behalf-Of: END USER``."""
+    """``Authorization: Bearer KEY``, else ``x-api-key: KEY``; and ``X-On-Behalf-Of: END USER``."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
     async def principal(self, exchange: Exchange) -> Principal | Deny:
         """Raises ``InvalidValue`` for an end user that cannot be kept."""
+        key: str | None
         text = exchange.header(b"authorization")
         if text is None:
-            return await self._access.authenticate(None)
-        scheme, _, key = text.partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key or len(key) > MAX_KEY_CHARACTERS:
-            return Deny(
-                Reason.MALFORMED_KEY,
-                "The Authorization header must read 'Bearer YOUR_KEY'.",
-            )
+            key = exchange.header(b"x-api-key")
+        else:
+            scheme, _, key = text.partition(" ")
+            key = key.strip()
+            if scheme.lower() != "bearer" or not key or len(key) > MAX_KEY_CHARACTERS:
+                return Deny(
+                    Reason.MALFORMED_KEY,
+                    "The Authorization header must read 'Bearer YOUR_KEY'.",
+                )
         principal = await self._access.authenticate(key)
         end_user = exchange.header(b"x-on-behalf-of")
         if end_user and isinstance(principal, Principal):

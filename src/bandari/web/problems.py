@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bandari.domain import problem
 from bandari.domain.faults import Fault
 from bandari.domain.outcome import Deny
 from bandari.domain.problem import Problem
 from bandari.service.ports import Metrics
 from bandari.web.exchange import Exchange
-from bandari.wire.chat_completions.errors import encode_problem
 
 JSON = b"application/json"
 
-Spell = Callable[[Problem], bytes]
-"""An error's body in a protocol's envelope."""
 
-
-async def tell(
-    exchange: Exchange,
-    what: Problem | Deny | Fault,
-    metrics: Metrics,
-    spell: Spell = encode_problem,
-) -> None:
+async def tell(exchange: Exchange, what: Problem | Deny | Fault, metrics: Metrics) -> None:
     """Answer with the problem as a whole body. The exchange must not have begun."""
     if isinstance(what, Deny):
         what = problem.of_refusal(what)
@@ -40,4 +29,4 @@ async def tell(
         headers.append((b"retry-after", b"%d" % -(-what.retry_after_ms // 1000)))
     if what.status in (402, 408, 409, 429) or what.status >= 500:
         headers.append((b"x-should-retry", b"true" if what.retry else b"false"))
-    await exchange.respond(what.status, JSON, spell(what))
+    await exchange.respond(what.status, JSON, exchange.spell(what))

@@ -6,7 +6,7 @@ value here, and its route.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -16,7 +16,6 @@ from bandari.domain.chat import ChatRequest
 from bandari.domain.problem import Problem
 from bandari.service.inference import Opening
 from bandari.service.ports import FrameEncoder
-from bandari.wire import chat_completions, typed_stream
 from bandari.wire.chat_completions import errors as chat_errors
 from bandari.wire.chat_completions.decode_request import decode_request
 from bandari.wire.chat_completions.encode_answer import StreamEncoder, WholeEncoder
@@ -40,9 +39,9 @@ class Surface(Struct, frozen=True):
     """``opening`` is what a stream begins with, ``headers`` what every answer carries.
 
     ``keepalive_ms`` is how long the protocol lets a stream be silent; the settings may say less.
+    ``names`` are the protocol's names of fields that the house calls otherwise.
     """
 
-    protocol: str
     decode: DecodeRequest
     encoder: Callable[[ChatRequest, Opening], FrameEncoder]
     spell_problem: Callable[[Problem], bytes]
@@ -50,10 +49,15 @@ class Surface(Struct, frozen=True):
     keepalive: bytes = comment_frame()
     keepalive_ms: int = 3_600_000
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    names: Mapping[str, str] = {}
+
+
+def _envelope(prefix: str, opening: Opening) -> Envelope:
+    return Envelope(prefix + opening.id, opening.created_s, opening.model, opening.input_tokens)
 
 
 def _chat_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
-    envelope = Envelope(opening.id, opening.created_s, opening.model)
+    envelope = _envelope("chatcmpl-", opening)
     sampling = request.sampling
     if request.stream:
         return StreamEncoder(envelope, choices=sampling.n, include_usage=request.include_usage)
@@ -62,21 +66,19 @@ def _chat_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
 
 def _typed_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
     return TypedStreamEncoder(
-        Envelope(opening.id, opening.created_s, opening.model),
+        _envelope("chatcmpl-", opening),
         choices=request.sampling.n,
         include_usage=request.include_usage,
     )
 
 
 CHAT_COMPLETIONS: Final = Surface(
-    protocol=chat_completions.PROTOCOL,
     decode=decode_request,
     encoder=_chat_encoder,
     spell_problem=chat_errors.encode_problem,
 )
 
 TYPED_STREAM: Final = Surface(
-    protocol=typed_stream.PROTOCOL,
     decode=partial(decode_request, always_streams=True),
     encoder=_typed_encoder,
     spell_problem=typed_errors.encode_problem,

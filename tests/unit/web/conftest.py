@@ -13,15 +13,12 @@ from bandari.domain.catalogue import Group
 from bandari.domain.keys import ApiKey
 from bandari.service.access import Access
 from bandari.service.limiting import Limiter
-from bandari.web.app import App, Route
-from bandari.web.chat import Chat, ChatSettings
+from bandari.web.app import App
+from bandari.web.chat import ChatSettings
 from bandari.web.keys import KeyCheck
-from bandari.web.models import ModelList
-from bandari.web.operations import Operations
-from bandari.web.surface import CHAT_COMPLETIONS, TYPED_STREAM
+from bandari.web.routes import House, routes
 
 PREFIX = "bd_test_"
-TYPED_PATH = "/api/v1/llm/chat/completions/stream"
 KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
 
 
@@ -47,31 +44,19 @@ class Front:
         self.metrics = house.metrics
         self.obstacles: list[str] = []
         self.logged: list[tuple[str, str, int, float]] = []
-        check = KeyCheck(Access(OneKey(), house.clock, PREFIX))
-        limiter = Limiter({"default": Group("default", rate)}, house.clock)
-        chat, typed_stream = (
-            Chat(
-                surface,
-                keys=check,
-                limiter=limiter,
-                inference=house.inference,
-                metrics=house.metrics,
-                settings=ChatSettings(**settings),
-            )
-            for surface in (CHAT_COMPLETIONS, TYPED_STREAM)
-        )
-        models = ModelList(check, house.models, house.metrics, 1_700_000_000)
-        operations = Operations(house.metrics, lambda: self.obstacles)
         self.app = App(
-            [
-                Route("/v1/chat/completions", POST=chat),
-                Route(TYPED_PATH, spell=TYPED_STREAM.spell_problem, POST=typed_stream),
-                Route("/v1/models", GET=models.list),
-                Route("/v1/models/{id}", GET=models.one),
-                Route("/healthz", GET=operations.alive),
-                Route("/readyz", GET=operations.ready),
-                Route("/metrics", GET=operations.metrics),
-            ],
+            routes(
+                House(
+                    keys=KeyCheck(Access(OneKey(), house.clock, PREFIX)),
+                    limiter=Limiter({"default": Group("default", rate)}, house.clock),
+                    inference=house.inference,
+                    models=house.models,
+                    metrics=house.metrics,
+                    settings=ChatSettings(**settings),
+                    created_s=1_700_000_000,
+                    obstacles=lambda: self.obstacles,
+                )
+            ),
             house.metrics,
             lambda: "req_made",
             lambda *request: self.logged.append(request),

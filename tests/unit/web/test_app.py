@@ -10,8 +10,8 @@ from tests.support.small_house import SmallHouse
 
 from bandari.domain.faults import StoreUnavailable
 from bandari.service.tracing import request_id
-from bandari.web.app import App, LogRequest, Route
-from bandari.web.exchange import ClientLeft
+from bandari.web.app import App, Endpoint, LogRequest, Route
+from bandari.web.exchange import ClientLeft, Exchange
 
 
 def app_of(*routes: Route) -> App:
@@ -211,3 +211,32 @@ async def test_a_request_that_nobody_answered_is_logged_too():
     app = logging_app(lambda *request: logged.append(request), Route("/", GET=leave))
     await request(app, "GET", "/")
     assert [request[:3] for request in logged] == [("GET", "/", 499)]
+
+
+# -- ids in paths ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "answered"),
+    [
+        ("/v1/things/a", "one a"),
+        ("/v1/things/a/b", "one a/b"),
+        ("/v1/things/a/cancel", "cancel a"),
+        ("/v1/things/a/cancel/b", "one a/cancel/b"),
+        ("/v1/things/cancel", "one cancel"),
+        ("/v1/things", "all "),
+    ],
+)
+async def test_the_most_exact_route_answers_and_knows_the_id(path: str, answered: str) -> None:
+    def endpoint(name: str) -> Endpoint:
+        async def answer(exchange: Exchange) -> None:
+            await exchange.respond(200, b"text/plain", f"{name} {exchange.path_id}".encode())
+
+        return answer
+
+    app = app_of(
+        Route("/v1/things/{id}", GET=endpoint("one")),
+        Route("/v1/things/{id}/cancel", GET=endpoint("cancel")),
+        Route("/v1/things", GET=endpoint("all")),
+    )
+    assert (await request(app, "GET", path)).body == answered.encode()

@@ -26,7 +26,7 @@ from bandari.domain.faults import (
     UpstreamOverloaded,
 )
 from bandari.domain.ledger import Ending
-from bandari.web.chat import duration
+from bandari.web.admission import duration
 
 
 def house_with(*steps, balance: int = 1_000_000, **options) -> SmallHouse:

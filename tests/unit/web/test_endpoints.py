@@ -49,6 +49,15 @@ async def test_a_key_that_is_none(front, key, header, code):
         assert key not in error["message"]
 
 
+async def test_a_key_may_come_in_anthropics_header(front, key):
+    app = front(SmallHouse()).app
+    for given, status in ((key, 200), (key + "x", 401), ("", 401), ("x" * 300, 401)):
+        client = await request(app, "GET", "/v1/models", headers=[("x-api-key", given)])
+        assert client.status == status
+    headers = [("authorization", f"Bearer {key}"), ("x-api-key", "another's")]
+    assert (await request(app, "GET", "/v1/models", headers=headers)).status == 200
+
+
 async def test_models_are_listed(front, key):
     client = await get(front(SmallHouse()), "/v1/models", f"Bearer {key}")
     listed = json.loads(client.body)

@@ -6,7 +6,7 @@ import pytest
 from tests.support.client import Client
 from tests.support.gates import Gate, until_idle
 
-from bandari.domain.faults import RequestTimeout, RequestTooLarge
+from bandari.domain.faults import InvalidRequest, InvalidValue, RequestTimeout, RequestTooLarge
 from bandari.web.exchange import UNWANTED_BYTES, ClientLeft, Exchange
 
 
@@ -402,3 +402,41 @@ async def test_what_comes_after_the_answer_is_not_kept():
     await made.respond(401, b"text/plain", b"No")
     client.more(b"x" * 50, last=False)
     assert (made.received_bytes, made.unread_bytes) == (50, 0)
+
+
+# -- the query ------------------------------------------------------------------------------------
+
+
+def asked(query: str):
+    return Client().exchange("GET", "/", query=query)
+
+
+def test_a_parameter_is_read_from_the_query():
+    exchange = asked("stream=true&starting_after=7&name=a%20b")
+    assert exchange.flag("stream")
+    assert exchange.number("starting_after", 0, 100) == 7
+    assert exchange.parameter("name") == "a b"
+
+
+@pytest.mark.parametrize("query", ["", "stream=", "stream=false", "other=true"])
+def test_a_flag_that_is_not_set(query):
+    assert not asked(query).flag("stream")
+
+
+@pytest.mark.parametrize("value", ["a", "-1", "101", "1.5", "²", "9" * 30])
+def test_a_number_out_of_its_bounds_is_named(value):
+    with pytest.raises(
+        InvalidValue, match="'limit' must be an integer between 0 and 100"
+    ) as caught:
+        asked(f"limit={value}").number("limit", 0, 100)
+    assert caught.value.param == "limit"
+
+
+def test_a_flag_that_is_no_flag_is_named():
+    with pytest.raises(InvalidValue, match="'stream' must be true or false"):
+        asked("stream=yes").flag("stream")
+
+
+def test_a_query_has_its_bound():
+    with pytest.raises(InvalidRequest, match="more than 50 parameters"):
+        asked("a=1&" * 51).parameter("a")

@@ -3,5 +3,3 @@
 Requests are those of Chat Completions. Answers are streams of named events with ids; errors, whole
 and in-stream, have oRPC's envelope. Facts: protocols.md, section 2.
 """
-
-PROTOCOL = "typed_stream"
