@@ -17,7 +17,13 @@ from bandari.domain import problem
 from bandari.domain.catalogue import Model, Target
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event, FinishReason, UsageReported
-from bandari.domain.faults import Fault, Interrupted, OwnFault, UpstreamFault
+from bandari.domain.faults import (
+    Fault,
+    Interrupted,
+    OwnFault,
+    UnsupportedField,
+    UpstreamFault,
+)
 from bandari.domain.ledger import Count, Ending, RunningCount
 from bandari.domain.problem import Problem
 from bandari.service import fan_out
@@ -200,6 +206,10 @@ class Generation:
         for position, target in enumerate(targets):
             try:
                 return await self._ask(target)
+            except UnsupportedField:
+                # This target's protocol has no words for it; the next one's may have.
+                if position == last:
+                    raise
             except UpstreamFault as fault:
                 self._around.metrics.upstream_failed(target.provider, fault.code)
                 _log.warning(

@@ -25,6 +25,7 @@ from bandari.domain.events import FinishReason
 from bandari.domain.faults import (
     ContextLengthExceeded,
     StoreUnavailable,
+    UnsupportedField,
     UpstreamInterrupted,
     UpstreamOverloaded,
     UpstreamTimeout,
@@ -189,6 +190,22 @@ async def test_what_is_the_callers_fault_is_not_tried_elsewhere():
     assert done.was_voided
     assert not house.upstreams["b"].calls
     assert not house.metrics.of("upstream_failed")
+
+
+async def test_what_one_protocol_has_no_words_for_another_may_have():
+    lost = UnsupportedField("'logit_bias' cannot be carried.", param="logit_bias")
+    refusing = [ScriptedUpstream(Script(entering=[lost])) for _ in range(3)]
+    house = SmallHouse(
+        {"a": refusing[0], "b": upstream(*answer("Hi")), "c": upstream(*answer("Hi"))}, model=THREE
+    )
+    done = await house.answer(a_request())
+    assert done.receipt.target == "b:b-1"
+    assert not house.metrics.of("upstream_failed")
+    done = await SmallHouse(dict(zip("abc", refusing, strict=True)), model=THREE).answer(
+        a_request()
+    )
+    assert (done.problem.status, done.problem.param) == (400, "logit_bias")
+    assert done.was_voided
 
 
 async def test_the_operator_is_told_why_and_the_client_is_not(caplog):
