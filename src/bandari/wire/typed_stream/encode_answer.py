@@ -32,7 +32,9 @@ class TypedStreamEncoder:
     def __init__(
         self, envelope: Envelope, *, choices: int = 1, include_usage: bool = False
     ) -> None:
-        self._chunks = StreamEncoder(envelope, choices=choices, include_usage=include_usage)
+        self._chunks = StreamEncoder(
+            envelope, choices=choices, include_usage=include_usage, reasoning="reasoning"
+        )
         self._next_id = 0
 
     def events(self, events: Sequence[Event]) -> Sequence[bytes]:

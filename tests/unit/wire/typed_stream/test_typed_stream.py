@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandari.domain import problem
-from bandari.domain.events import ChoiceFinished, FinishReason, TextDelta, ToolCallDelta
+from bandari.domain.events import ChoiceFinished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta
 from bandari.domain.faults import InvalidValue, UpstreamInterrupted
 from bandari.domain.problem import Blame, Problem
 from bandari.domain.usage import Usage
@@ -61,6 +61,12 @@ def test_the_values_are_the_chunks_of_chat_completions() -> None:
     values = read([*typed.events(said), *typed.close(USAGE)])[:-1]
     assert [event.data for event in values] == [event.data for event in chunks]
     assert json.loads(values[-1].data)["usage"]["total_tokens"] == 12
+
+
+def test_thoughts_are_where_its_clients_look_for_them() -> None:
+    said = [ReasoningDelta(0, "Hm."), TextDelta(0, "a")]
+    chunks = [json.loads(event.data) for event in read(TypedStreamEncoder(ENVELOPE).events(said))]
+    assert chunks[1]["choices"][0]["delta"] == {"reasoning": "Hm."}
 
 
 def test_usage_alone_has_no_chunk_of_its_own_unless_asked_for() -> None:

@@ -1,0 +1,34 @@
+"""How many tokens a prompt has, for who asks before asking for an answer. Nothing is charged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bandari.domain import bounds
+from bandari.domain.chat import ChatRequest
+from bandari.domain.estimate import Basis
+from bandari.service.estimates import Estimates
+from bandari.service.models import Models
+from bandari.service.ports import Upstream
+
+
+class Counting:
+    """Asks the model's first target; where that cannot count, the prompt is estimated."""
+
+    def __init__(
+        self, models: Models, upstreams: Mapping[str, Upstream], estimates: Estimates
+    ) -> None:
+        self._models = models
+        self._upstreams = upstreams
+        self._estimates = estimates
+
+    async def count(self, request: ChatRequest) -> int:
+        """Raises the ``CallerFault`` that asking for the answer would raise."""
+        model = self._models.find(request.model)
+        bounds.check(request, model.bounds)
+        target = model.targets[0]
+        counted = await self._upstreams[target.provider].count_input(request, target.model)
+        if counted is not None:
+            return counted
+        ratios = self._estimates.ratios(str(target))
+        return Basis(request.input_bytes, request.images, 0, ratios).input_tokens

@@ -1,0 +1,52 @@
+"""Tokens of a prompt that nobody has asked an answer to yet."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.samples import a_model, a_request
+from tests.support.scripted_upstream import ScriptedUpstream
+
+from bandari.domain.bounds import Bounds
+from bandari.domain.catalogue import Target
+from bandari.domain.chat import Role, Sampling
+from bandari.domain.estimate import Experience, Tally
+from bandari.domain.faults import InvalidValue, ModelNotFound
+from bandari.service.counting import Counting
+from bandari.service.estimates import Estimates
+from bandari.service.models import Models
+
+TARGET = Target("a", "a-1")
+
+
+def counting(upstream: ScriptedUpstream, **model) -> Counting:
+    experience = {str(TARGET): Experience(input=Tally(bytes=2_000_000, tokens=1_000_000))}
+    models = Models([a_model(targets=(TARGET,), **model)])
+    return Counting(models, {"a": upstream}, Estimates(experience))
+
+
+async def test_the_target_counts():
+    upstream = ScriptedUpstream(input_tokens=37)
+    assert await counting(upstream).count(a_request()) == 37
+
+
+async def test_what_it_cannot_count_is_estimated_from_what_it_has_shown():
+    request = a_request(input_bytes=1000)
+    tokens = await counting(ScriptedUpstream(input_tokens=None)).count(request)
+    assert 495 <= tokens <= 505
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "fault"),
+    [
+        ({"model": "nothing"}, {}, ModelNotFound),
+        (
+            {"sampling": Sampling(temperature=1.5)},
+            {"bounds": Bounds(temperature=(0, 1))},
+            InvalidValue,
+        ),
+        ({}, {"bounds": Bounds(roles=(Role.SYSTEM,))}, InvalidValue),
+    ],
+)
+async def test_what_would_be_refused_is_refused(fields, model, fault):
+    with pytest.raises(fault):
+        await counting(ScriptedUpstream(), **model).count(a_request(**fields))
