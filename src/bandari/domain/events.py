@@ -86,6 +86,17 @@ class Counted(Struct, frozen=True, gc=False):
     output_tokens: int
 
 
+class InputCounted(Struct, frozen=True, gc=False):
+    """The prompt's exact size (all of it) and its kinds, told before the answer's end.
+
+    It is no promise of running counts: the output's size stays unknown.
+    """
+
+    input_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
 class UsageReported(Struct, frozen=True):
     """The upstream's own total over all choices. A later report replaces an earlier one."""
 
@@ -100,5 +111,6 @@ Event = (
     | ToolCallDelta
     | ChoiceFinished
     | Counted
+    | InputCounted
     | UsageReported
 )

@@ -14,7 +14,7 @@ from types import TracebackType
 import msgspec
 
 from bandari.domain.chat import ChatRequest
-from bandari.domain.events import Event, UsageReported
+from bandari.domain.events import Event, InputCounted, UsageReported
 from bandari.domain.usage import Usage
 from bandari.service.ports import Take, Upstream
 
@@ -91,7 +91,7 @@ class _FanOut:
         if isinstance(event, UsageReported):
             self._usages[first] = event.usage
             return False
-        return True
+        return first == 0 or not isinstance(event, InputCounted)
 
 
 def _shares(request: ChatRequest, size: int) -> Sequence[tuple[int, ChatRequest]]:
@@ -106,7 +106,7 @@ def _shares(request: ChatRequest, size: int) -> Sequence[tuple[int, ChatRequest]
 
 
 def _renumbered(event: Event, first: int) -> Event:
-    if isinstance(event, UsageReported) or first == 0:
+    if first == 0 or isinstance(event, (UsageReported, InputCounted)):
         return event
     return msgspec.structs.replace(event, choice=event.choice + first)
 

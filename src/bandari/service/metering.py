@@ -14,6 +14,7 @@ from bandari.domain.events import (
     Counted,
     Event,
     FinishReason,
+    InputCounted,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
@@ -37,6 +38,7 @@ class Meter:
         "_input_bytes",
         "_known_output",
         "_pieces",
+        "_prompt",
         "_reported",
         "input_tokens",
         "ratios",
@@ -50,6 +52,7 @@ class Meter:
         """The prompt's exact count, once it is known."""
         self._known_output: int | None = None
         self._counted: dict[int, Counted] = {}
+        self._prompt: InputCounted | None = None
         self._reported: Usage | None = None
         self._bytes = 0
         self._deltas = 0
@@ -57,7 +60,7 @@ class Meter:
 
     def know_input(self, tokens: int) -> None:
         """The prompt was counted exactly, by somebody who does not generate."""
-        if self._reported is None and not self._counted:
+        if self._reported is None and self._prompt is None and not self._counted:
             self.input_tokens = tokens
 
     def know_output(self, tokens: int) -> None:
@@ -80,6 +83,9 @@ class Meter:
                 self._counted[event.choice] = event
                 self._pieces = None
                 self._tell_input()
+            elif isinstance(event, InputCounted):
+                self._prompt = event
+                self._tell_input()
             elif isinstance(event, UsageReported):
                 if self._is_credible(event.usage):
                     self._reported = event.usage
@@ -93,8 +99,10 @@ class Meter:
     def _tell_input(self) -> None:
         if self._reported is not None:
             self.input_tokens = self._reported.input_tokens
-        else:
+        elif self._counted:
             self.input_tokens = max(count.input_tokens for count in self._counted.values())
+        elif self._prompt is not None:
+            self.input_tokens = self._prompt.input_tokens
 
     def _see(self, text: str) -> None:
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
@@ -159,14 +167,22 @@ class Meter:
             return Count(self._reported, rule, basis)
         if self._counted:
             return Count(self._from_counts(), CountRule.COUNTED, basis)
+        is_exact = self.input_tokens is not None and self._known_output is not None
+        rule = CountRule.COUNTED if is_exact else CountRule.ESTIMATED
+        return Count(self._from_pieces(basis), rule, basis)
+
+    def _from_pieces(self, basis: Basis) -> Usage:
+        """Each half as exact as it is known, and the prompt by its kinds where they were told."""
         prompt, answer = self.input_tokens, self._known_output
-        return Count(
-            Usage(
-                input_tokens=basis.input_tokens if prompt is None else prompt,
-                output_tokens=basis.output_tokens if answer is None else answer,
-            ),
-            CountRule.ESTIMATED if prompt is None or answer is None else CountRule.COUNTED,
-            basis,
+        if prompt is None:
+            prompt = basis.input_tokens
+        kinds = self._prompt or InputCounted(prompt)
+        cached = min(prompt, kinds.cached_tokens)
+        return Usage(
+            input_tokens=prompt,
+            output_tokens=basis.output_tokens if answer is None else answer,
+            cached_tokens=cached,
+            cache_write_tokens=min(prompt - cached, kinds.cache_write_tokens),
         )
 
     def _from_counts(self) -> Usage:

@@ -14,6 +14,7 @@ from tests.support.scripted_upstream import Script, ScriptedUpstream, counted, f
 from bandari.domain.events import (
     ChoiceFinished,
     Counted,
+    InputCounted,
     TextDelta,
     ToolCallDelta,
     UsageReported,
@@ -78,6 +79,13 @@ async def test_choices_and_their_counts_are_renumbered():
             ToolCallDelta(choice, 4, "{}"),
             finish(choice=choice),
         ]
+
+
+async def test_of_prompts_that_were_counted_early_the_first_calls_is_told():
+    scripts = [Script([InputCounted(10 + call), text(f"{call}")]) for call in range(3)]
+    events = await everything(choices_of(*scripts), a_request(n=3))
+    assert [event for event in events if isinstance(event, InputCounted)] == [InputCounted(10)]
+    assert len(events) == 4
 
 
 async def test_calls_that_give_several_choices_are_numbered_on():

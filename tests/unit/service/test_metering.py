@@ -4,7 +4,7 @@ import pytest
 from tests.support.scripted_upstream import counted, finish, text, usage
 
 from bandari.domain.estimate import IMAGE_TOKENS, Basis, Ratios
-from bandari.domain.events import ReasoningDelta, RefusalDelta, ToolCallDelta
+from bandari.domain.events import InputCounted, ReasoningDelta, RefusalDelta, ToolCallDelta
 from bandari.domain.ledger import Count
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.metering import Meter
@@ -38,6 +38,50 @@ def test_bytes_are_the_last_resort():
 
 def test_an_estimate_takes_the_exact_prompt_where_it_is_known():
     assert meter(text("abc"), known_input=7).result(completed=True).usage == Usage(7, 1)
+
+
+PROMPT = InputCounted(100, cached_tokens=60, cache_write_tokens=30)
+
+
+@pytest.mark.parametrize("completed", [True, False])
+def test_a_prompt_that_was_counted_early_is_exact_by_its_kinds(completed):
+    made = meter(PROMPT, text("Hello"))
+    usage = Usage(100, 2, cached_tokens=60, cache_write_tokens=30)
+    assert made.result(completed=completed) == Count(usage, ESTIMATED, made.basis)
+    made.know_output(3)
+    usage = Usage(100, 3, cached_tokens=60, cache_write_tokens=30)
+    assert made.result(completed=completed) == Count(usage, COUNTED, made.basis)
+
+
+def test_a_prompt_that_was_counted_early_promises_no_running_counts():
+    made = meter(PROMPT)
+    made.keep_text()
+    made.observe([text("Hello")])
+    assert not made.is_counting
+    assert made.uncounted_text == "Hello"
+    assert not meter(PROMPT).has_output
+    assert made.output_tokens == 2
+
+
+def test_reports_and_running_counts_come_before_a_prompt_that_was_counted_early():
+    made = meter(PROMPT, text("Hello"), usage(11, 5))
+    assert made.result(completed=True) == Count(Usage(11, 5), REPORTED, made.basis)
+    assert meter(usage(11, 5), PROMPT).input_tokens == 11
+    assert meter(PROMPT, counted(3, prompt=9)).result(completed=False).usage == Usage(9, 3)
+    assert meter(counted(3, prompt=9), PROMPT).input_tokens == 9
+
+
+def test_a_report_that_is_not_believed_leaves_the_prompt_that_was_counted_early():
+    made = meter(PROMPT, text("Hello"), usage(11, 0))
+    usage_by_kinds = Usage(100, 2, cached_tokens=60, cache_write_tokens=30)
+    assert made.result(completed=True) == Count(usage_by_kinds, ESTIMATED, made.basis)
+
+
+def test_the_kinds_of_a_prompt_never_exceed_it():
+    made = meter(InputCounted(5, cached_tokens=3, cache_write_tokens=9))
+    assert made.result(completed=False).usage == Usage(5, 0, 3, 2)
+    made = meter(InputCounted(5, cached_tokens=9, cache_write_tokens=9))
+    assert made.result(completed=False).usage == Usage(5, 0, 5, 0)
 
 
 def test_an_interrupted_answer_is_charged_by_its_running_counts():
@@ -115,6 +159,10 @@ def test_the_prompts_exact_count_is_known_as_soon_as_somebody_tells_it():
     assert meter().input_tokens is None
     assert meter(known_input=8).input_tokens == 8
     assert meter(counted(1, prompt=9), known_input=8).input_tokens == 9
+    assert meter(InputCounted(9), known_input=8).input_tokens == 9
+    told = meter(InputCounted(9))
+    told.know_input(8)
+    assert told.input_tokens == 9
     assert meter(counted(1, prompt=9), usage(10, 1)).input_tokens == 10
 
 

@@ -32,17 +32,16 @@ from bandari.domain.chat import (
     ToolChoice,
 )
 from bandari.domain.faults import (
-    InvalidJson,
     InvalidRequest,
     InvalidValue,
     MissingField,
     UnsupportedField,
 )
+from bandari.wire.bodies import is_null, read_object, read_value
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.field_errors import not_json, wrong_value
-from bandari.wire.chat_completions.fields import CARRIED, REFUSED, TOP_K, is_null
+from bandari.wire.chat_completions.field_errors import ERRORS
+from bandari.wire.chat_completions.fields import CARRIED, REFUSED, TOP_K
 
-MAX_FIELDS: Final = 200
 TOOLS_OVERHEAD_BYTES: Final = 1024
 """What a chat template may write around tools, beyond their JSON."""
 
@@ -146,7 +145,6 @@ _OutputLimit = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 _TopK = Annotated[int, Meta(ge=-1, le=MAX_INTEGER)]
 _TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
 
-_fields_of = msgspec.json.Decoder(dict[str, Raw])
 _anything = msgspec.json.Decoder(Any)
 _encode = msgspec.json.Encoder().encode
 
@@ -188,7 +186,13 @@ def decode_request(
 
     ``always_streams``: the answer is a stream, whatever the body says.
     """
-    fields = _read_object(body)
+    return read_request(read_object(body), max_messages=max_messages, always_streams=always_streams)
+
+
+def read_request(
+    fields: Mapping[str, Raw], *, max_messages: int, always_streams: bool = False
+) -> ChatRequest:
+    """The same, from the fields of a body."""
     values: dict[str, Any] = {}
     for name, raw in fields.items():
         values[name] = _read_field(name, raw)
@@ -234,29 +238,10 @@ def _unknown(fields: Mapping[str, Raw]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not is_null(fields[name]))) if names else ()
 
 
-def _read_object(body: bytes) -> dict[str, Raw]:
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    if not body.strip():
-        raise InvalidJson("The request body is empty; it must be a JSON object.")
-    try:
-        body.decode()  # also where the decoders do not look: it may be passed on as it is
-        fields = _fields_of.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise not_json(error) from None
-    if len(fields) > MAX_FIELDS:
-        raise InvalidRequest(f"The request has {len(fields)} fields; {MAX_FIELDS} are allowed.")
-    return fields
-
-
 def _read_field(name: str, raw: Raw) -> Any:
     if name in REFUSED and not is_null(raw):
         raise UnsupportedField(f"'{name}' is not supported: use 'max_tokens' and 'n'.", param=name)
-    try:
-        return _DECODERS.get(name, _anything).decode(raw)
-    except msgspec.ValidationError as error:
-        raise wrong_value(name, error) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise not_json(error, name) from None
+    return read_value(name, raw, _DECODERS.get(name, _anything), ERRORS)
 
 
 def _prompt_bytes(fields: Mapping[str, Raw], has_tools: bool) -> int:

@@ -26,6 +26,7 @@ from bandari.domain.problem import Problem
 from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import DONE
 from bandari.wire.chat_completions.errors import encode_problem
+from bandari.wire.chat_completions.fields import REASONING
 from bandari.wire.envelope import Envelope
 from bandari.wire.sse import data_frame
 
@@ -33,18 +34,35 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StreamEncoder:
-    """Writes a streamed answer: one SSE event per frame, in the order of the events."""
+    """Writes a streamed answer: one SSE event per frame, in the order of the events.
 
-    __slots__ = ("_head", "_include_usage", "_named", "_started", "_tail", "_unfinished")
+    ``reasoning`` is the field of a delta that has the model's thoughts.
+    """
+
+    __slots__ = (
+        "_head",
+        "_include_usage",
+        "_named",
+        "_reasoning",
+        "_started",
+        "_tail",
+        "_unfinished",
+    )
 
     def __init__(
-        self, envelope: Envelope, *, choices: int = 1, include_usage: bool = False
+        self,
+        envelope: Envelope,
+        *,
+        choices: int = 1,
+        include_usage: bool = False,
+        reasoning: str = REASONING,
     ) -> None:
         self._head = (
             b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
             % (_encode(envelope.id), envelope.created, _encode(envelope.model))
         )
         self._include_usage = include_usage
+        self._reasoning = reasoning
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._started: set[int] = set()
         self._named: set[tuple[int, int, str]] | None = None
@@ -66,7 +84,7 @@ class StreamEncoder:
                 frames.append(self._delta(event.choice, {"tool_calls": [self._piece(event)]}))
             elif isinstance(event, ReasoningDelta):
                 self._start(frames, event.choice)
-                frames.append(self._delta(event.choice, {"reasoning_content": event.text}))
+                frames.append(self._delta(event.choice, {self._reasoning: event.text}))
             elif isinstance(event, RefusalDelta):
                 self._start(frames, event.choice)
                 frames.append(self._delta(event.choice, {"refusal": event.text}))
@@ -193,7 +211,7 @@ def _choice_fields(choice: Choice, wants_logprobs: bool) -> dict[str, Any]:
         "refusal": choice.refusal or None,
     }
     if choice.reasoning:
-        message["reasoning_content"] = choice.reasoning
+        message[REASONING] = choice.reasoning
     if choice.tool_calls:
         message["tool_calls"] = [
             {

@@ -27,8 +27,9 @@ from bandari.domain.chat import (
     Tool,
 )
 from bandari.domain.faults import UnsupportedField
+from bandari.wire.bodies import is_null
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.fields import REASONING, TOP_K, is_null
+from bandari.wire.chat_completions.fields import REASONING, TOP_K
 from bandari.wire.dialect import Dialect
 
 _encode = msgspec.json.Encoder().encode

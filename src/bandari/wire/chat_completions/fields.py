@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Raw
-
 from bandari.domain.chat import ChatRequest, ReasoningPart
 from bandari.wire.chat_completions import PROTOCOL
 from bandari.wire.dialect import Dialect
@@ -93,8 +91,3 @@ def ignored_fields(request: ChatRequest, dialect: Dialect) -> tuple[str, ...]:
 
 def _has_thoughts(request: ChatRequest) -> bool:
     return any(isinstance(part, ReasoningPart) for turn in request.messages for part in turn.parts)
-
-
-def is_null(raw: Raw) -> bool:
-    """Whether a field is there and says nothing: ``null`` is the same as absent."""
-    return len(raw) == 4 and bytes(raw) == b"null"

@@ -32,12 +32,9 @@ from bandari.domain.faults import (
     MissingField,
     UnsupportedField,
 )
+from bandari.wire.bodies import MAX_FIELDS
 from bandari.wire.chat_completions import PROTOCOL
-from bandari.wire.chat_completions.decode_request import (
-    MAX_FIELDS,
-    TOOLS_OVERHEAD_BYTES,
-    decode_request,
-)
+from bandari.wire.chat_completions.decode_request import TOOLS_OVERHEAD_BYTES, decode_request
 from bandari.wire.chat_completions.fields import CARRIED, REFUSED
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}

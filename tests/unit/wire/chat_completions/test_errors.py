@@ -27,11 +27,11 @@ from bandari.domain.faults import (
 )
 from bandari.domain.outcome import Deny, Reason
 from bandari.wire.chat_completions.errors import (
-    MAX_UPSTREAM_MESSAGE,
     encode_problem,
     read_error,
     read_stream_error,
 )
+from bandari.wire.upstream_errors import MAX_UPSTREAM_MESSAGE
 
 SECRET = "sk-ours-1234"
 

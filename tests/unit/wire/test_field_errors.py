@@ -9,7 +9,9 @@ import pytest
 from msgspec import Meta
 
 from bandari.domain.faults import InvalidJson, InvalidValue, MissingField
-from bandari.wire.chat_completions.field_errors import not_json, wrong_value
+from bandari.wire.field_errors import FieldErrors, not_json
+
+ERRORS = FieldErrors(allowed={"f": "a", "f[].g": "a, b"}, spellings={"f[].h": "must be one letter"})
 
 
 def complaint(text: bytes, kind: object) -> msgspec.ValidationError:
@@ -20,6 +22,11 @@ def complaint(text: bytes, kind: object) -> msgspec.ValidationError:
 
 class Pair(msgspec.Struct):
     left: int
+
+
+class Chosen(msgspec.Struct):
+    g: Literal["a", "b"] = "a"
+    h: Annotated[str, Meta(pattern="^.$")] = "h"
 
 
 @pytest.mark.parametrize(
@@ -38,13 +45,25 @@ class Pair(msgspec.Struct):
 def test_a_field_is_named_as_the_client_spells_it(
     text: bytes, kind: object, param: str, message: str
 ) -> None:
-    fault = wrong_value("f", complaint(text, kind))
+    fault = ERRORS.wrong_value("f", complaint(text, kind))
     assert type(fault) is InvalidValue
     assert (fault.param, fault.message) == (param, message)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        (b'"x"', Literal["a"], "'f' must be a, and is 'x'."),
+        (b'[{},{"g":"x"}]', list[Chosen], "'f[1].g' must be one of a, b, and is 'x'."),
+        (b'[{"h":"xx"}]', list[Chosen], "'f[0].h' must be one letter."),
+    ],
+)
+def test_a_protocols_own_words_say_what_is_allowed(text: bytes, kind: object, message: str) -> None:
+    assert ERRORS.wrong_value("f", complaint(text, kind)).message == message
+
+
 def test_a_missing_field_is_named() -> None:
-    fault = wrong_value("f", complaint(b"[{}]", list[Pair]))
+    fault = ERRORS.wrong_value("f", complaint(b"[{}]", list[Pair]))
     assert type(fault) is MissingField
     assert (fault.param, fault.message) == ("f[0].left", "'f[0].left' is required.")
 
@@ -52,19 +71,19 @@ def test_a_missing_field_is_named() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        (b'"x"', Literal["a", "b"], "'f' is not valid: invalid enum value 'x'."),
+        (b'"x"', Literal["a", "b"], "'e' is not valid: invalid enum value 'x'."),
         (
             b'"x"',
             Annotated[str, Meta(pattern="^a$")],
-            "'f' is not valid: expected str matching regex '^a$'.",
+            "'e' is not valid: expected str matching regex '^a$'.",
         ),
-        (b"7", Annotated[int, Meta(multiple_of=2)], "'f' is not valid: expected int that's a"),
+        (b"7", Annotated[int, Meta(multiple_of=2)], "'e' is not valid: expected int that's a"),
     ],
 )
 def test_what_has_no_words_of_its_own_is_still_told(
     text: bytes, kind: object, message: str
 ) -> None:
-    assert wrong_value("f", complaint(text, kind)).message.startswith(message)
+    assert ERRORS.wrong_value("e", complaint(text, kind)).message.startswith(message)
 
 
 def test_json_that_cannot_be_read_is_told_with_its_place() -> None:
@@ -82,5 +101,5 @@ def test_json_that_cannot_be_read_is_told_with_its_place() -> None:
 
 
 def test_a_long_name_is_told_in_short() -> None:
-    assert wrong_value("x" * 1000, complaint(b'"x"', int)).param == "x" * 100
+    assert ERRORS.wrong_value("x" * 1000, complaint(b'"x"', int)).param == "x" * 100
     assert not_json(RecursionError(), "x" * 1000).param == "x" * 100
