@@ -131,10 +131,11 @@ async def request(
     *,
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
+    query: str = "",
 ) -> Client:
     """Call the application and wait for it to return."""
     client = Client(body)
-    await app(client.exchange(method, path, headers))
+    await app(client.exchange(method, path, headers, query=query))
     return client
 
 

@@ -1,4 +1,7 @@
-"""The administrative half of the store, in memory: accounts, wallets, keys and receipts."""
+"""The administrative half of the store, in memory: accounts, wallets, keys and receipts.
+
+Responses are kept in memory too, by a double of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec import structs
+from tests.support.responses_in_memory import ResponsesInMemory
 
 from bandari.domain.keys import ApiKey
 from bandari.domain.ledger import (
@@ -21,7 +25,7 @@ from bandari.service.ports import NameTaken
 
 
 class MemoryStore:
-    """One object for all four ports, as far as administration needs them."""
+    """One object for four ports, as far as administration needs them, and ``responses``."""
 
     def __init__(self) -> None:
         self.all_accounts: list[Account] = []
@@ -31,6 +35,7 @@ class MemoryStore:
         self.transfers: list[tuple[str, int, Line, TransactionKind, str, str]] = []
         self.differences: tuple[Difference, ...] = ()
         self.accounts = self.keys = self.ledger = self
+        self.responses = ResponsesInMemory()
 
     @asynccontextmanager
     async def open(self, *_: object) -> AsyncIterator[MemoryStore]:

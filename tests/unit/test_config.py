@@ -14,6 +14,7 @@ from bandari.config import (
     Engine,
     Overrides,
     Provider,
+    Responses,
     Server,
     Settings,
     load,
@@ -180,6 +181,11 @@ def test_environment_and_command_line_win(read, tmp_path):
     assert settings.database_url == url
 
 
+def test_responses_are_kept_for_a_month_or_as_long_as_the_file_says(read):
+    assert read("").responses.retention_days == 30
+    assert read("[responses]\nretention_days = 3650").responses.retention_days == 3650
+
+
 def test_the_engine_s_model_is_relative_to_the_file(read, tmp_path):
     assert read('[engine]\nmodel = "a/b.gguf"').engine.model == tmp_path / "a" / "b.gguf"
 
@@ -221,6 +227,10 @@ def test_secrets_are_not_in_what_is_printed(read):
         ("server = { prt = 1 }", "1: server.prt: unknown key; did you mean 'port'?"),
         ("server.prt = 1", "1: server.prt: unknown key; did you mean 'port'?"),
         ('[server]\nhost = ""', "2: server.host: expected a string that is not empty, got ''"),
+        (
+            "[responses]\nretention_days = 0",
+            "2: responses.retention_days: expected an integer from 1 to 3650, got 0",
+        ),
         # What does nothing yet is refused, not accepted and ignored.
         ('[server]\ncors_origins = ["*"]', "2: server.cors_origins: unknown key"),
         ("[server]\ntrusted_proxies = []", "2: server.trusted_proxies: unknown key"),
@@ -242,7 +252,7 @@ def test_secrets_are_not_in_what_is_printed(read):
         (provider('api_key = "${NO PE}"'), "'${NO PE}' does not name an environment variable"),
         (provider('api_key = "a\\nb"'), "3: providers.acme.api_key: has characters that cannot"),
         (provider("api_key = 123456"), "expected a string that is not empty, got an integer"),
-        (provider('protocol = "messages"'), "'messages' is not spoken to providers yet"),
+        (provider('protocol = "gemini"'), "'gemini' is not spoken to providers yet"),
         (
             provider('protocol = "chat_completion"'),
             "there is no protocol 'chat_completion'; did you mean 'chat_completions'?",
@@ -434,6 +444,7 @@ def test_the_example_documents_every_key_with_its_default(read):
     )
     assert settings.providers["acme"] == bare.providers["acme"]
     assert settings.server == bare.server
+    assert settings.responses == bare.responses
     assert settings.groups["default"].requests_per_minute == 600
     assert settings.models[0].bounds == Bounds()
     assert settings.models[0].owned_by == "bandari"
@@ -445,6 +456,7 @@ def test_the_example_documents_every_key_with_its_default(read):
     gpt = said["models"]["gpt-4o"]
     assert set(said["server"]) == keys(Server)
     assert set(said["engine"]) == keys(Engine)
+    assert set(said["responses"]) == keys(Responses)
     assert set(said["providers"]["acme"]) == keys(Provider) - {"name"}
     assert set(gpt) == keys(ModelTable) | {"targets", "prices"}
     assert set(gpt["bounds"]) == keys(Bounds)

@@ -10,6 +10,7 @@ from bandari.config.values import (
     Engine,
     Overrides,
     Provider,
+    Responses,
     Server,
     Settings,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "Engine",
     "Overrides",
     "Provider",
+    "Responses",
     "Server",
     "Settings",
     "load",

@@ -13,7 +13,9 @@ from bandari.config.tables import Problems, suggestion
 from bandari.config.values import Provider
 from bandari.domain.bounds import MAX_INTEGER, MAX_STOP_SEQUENCES, Bounds
 from bandari.domain.catalogue import Defaults
-from bandari.wire.chat_completions.fields import CARRIED, COSTLY
+from bandari.wire.chat_completions import fields as chat_fields
+from bandari.wire.messages import fields as messages_fields
+from bandari.wire.responses import fields as responses_fields
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ASSET = re.compile(r"[A-Z][A-Z0-9]{1,15}")
@@ -29,8 +31,16 @@ _RANGES: Final = (
     "n",
 )
 
-PROTOCOLS: Final = ("chat_completions",)
-_LATER_PROTOCOLS: Final = ("messages", "responses", "gemini")
+_FIELDS: Final = {
+    "chat_completions": (chat_fields.CARRIED, chat_fields.COSTLY),
+    "messages": (messages_fields.CARRIED, messages_fields.COSTLY),
+    "responses": (responses_fields.CARRIED, responses_fields.COSTLY),
+}
+"""By protocol: the fields that every provider is given, and those that none is."""
+
+PROTOCOLS: Final = tuple(_FIELDS)
+_LATER_PROTOCOLS: Final = ("gemini",)
+_KEY_HEADERS: Final = ("authorization", "x-api-key")
 
 _OWN_HEADERS: Final = frozenset(
     [
@@ -86,15 +96,16 @@ def check_provider(provider: Provider, path: Path, problems: Problems) -> None:
             problems.add(here, "is not the name of a header")
         elif name.lower() in _OWN_HEADERS:
             problems.add(here, "is set by Bandari itself")
-        elif name.lower() == "authorization" and provider.api_key is not None:
+        elif name.lower() in _KEY_HEADERS and provider.api_key is not None:
             problems.add(here, "is set from api_key; leave one of them out")
         if not _fits_header(value):
             problems.add(here, "has characters that cannot be sent in a header")
+    carried, costly = _FIELDS.get(provider.protocol, _FIELDS["chat_completions"])
     for at, name in enumerate(provider.extra_fields):
         here = (*path, "extra_fields", at)
-        if name in COSTLY:
+        if name in costly:
             problems.add(here, f"'{name}' changes what a call costs and is never passed through")
-        elif name in CARRIED:
+        elif name in carried:
             problems.add(here, f"'{name}' is a standard field, which every provider is given")
         elif name in provider.extra_fields[:at]:
             problems.add(here, f"'{name}' is named twice")

@@ -24,6 +24,7 @@ from bandari.config.values import (
     GroupTable,
     Overrides,
     Provider,
+    Responses,
     Server,
     Settings,
     StoreTable,
@@ -34,7 +35,7 @@ from bandari.domain.catalogue import LOCAL, Group
 MAX_FILE_BYTES: Final = 2**20
 
 _NOT_IN_A_URL: Final = "?#%\0\r\n"
-_TABLES: Final = ("providers", "engine", "models", "groups", "server", "store")
+_TABLES: Final = ("providers", "engine", "models", "groups", "server", "responses", "store")
 _SYNTAX_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _SYNTAX_END = re.compile(r"\s*\(at end of document\)$")
 
@@ -137,6 +138,7 @@ def _read(
     )
     engine = reader.struct(document.get("engine", {}), Engine, ("engine",))
     server = reader.struct(document.get("server", {}), Server, ("server",))
+    responses = reader.struct(document.get("responses", {}), Responses, ("responses",))
     store = reader.struct(document.get("store", {}), StoreTable, ("store",))
     names, providers = _read_providers(document.get("providers", {}), reader, problems)
     groups = _read_groups(document.get("groups", {}), reader, problems)
@@ -154,7 +156,9 @@ def _read(
         if url_problem:
             problems.add(("store", "url"), url_problem)
     _check_elsewhere(problems, overrides, environ)
-    if problems or top is None or engine is None or server is None or store is None:
+    if problems or top is None or engine is None:
+        return None
+    if server is None or responses is None or store is None:
         return None
     data_dir = overrides.data_dir or _absolute(environ.get("BANDARI_DATA"), FilePath.cwd())
     data_dir = (data_dir or default_data_dir(environ)).expanduser().absolute()
@@ -185,6 +189,7 @@ def _read(
             host=server.host if overrides.host is None else overrides.host,
             port=server.port if overrides.port is None else overrides.port,
         ),
+        responses=responses,
     )
 
 

@@ -84,6 +84,12 @@ class Server(Struct, frozen=True, kw_only=True):
     recording_max_bytes: Annotated[int, Meta(ge=65_536, le=2**30)] = 16 * 2**20
 
 
+class Responses(Struct, frozen=True, kw_only=True):
+    """Answers that clients have kept (``store``): how long they are."""
+
+    retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
+
+
 class StoreTable(Struct, frozen=True, kw_only=True):
     """``[store]``. Without a URL the books are ``bandari.db`` in the data directory."""
 
@@ -166,6 +172,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: tuple[Model, ...]
     groups: Mapping[str, Group]
     server: Server
+    responses: Responses
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"

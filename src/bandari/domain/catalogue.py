@@ -8,14 +8,34 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 from bandari.domain.bounds import Bounds
+from bandari.domain.faults import InvalidValue
 from bandari.domain.pricing import RateCard
 
 LOCAL = "local"
 """The name of the provider that is the engine in the box."""
+
+
+class Endpoint(StrEnum):
+    """Where a model may be asked, by the name of the protocol that is spoken there."""
+
+    CHAT_COMPLETIONS = "chat_completions"
+    COMPLETIONS = "completions"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+
+
+EMBEDDING: Final = (Endpoint.EMBEDDINGS,)
+"""The endpoints of a model that makes vectors."""
+
+GENERATING: Final = tuple(each for each in Endpoint if each not in EMBEDDING)
+"""The endpoints of a model that writes: any of them, because codecs translate."""
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +67,10 @@ class Target(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    """A public model id. ``context_window`` and ``max_output_tokens`` are in tokens."""
+    """A public model id. ``context_window`` and ``max_output_tokens`` are in tokens.
+
+    ``takes_dimensions``: whether a request for embeddings may say how long the vectors are to be.
+    """
 
     id: str
     targets: tuple[Target, ...]
@@ -59,11 +82,23 @@ class Model(Struct, frozen=True):
     owned_by: str = "bandari"
     aliases: tuple[str, ...] = ()
     family: str = ""
+    endpoints: tuple[Endpoint, ...] = GENERATING
+    takes_dimensions: bool = False
 
     @property
     def label(self) -> str:
         """What the model is counted under; one of few, also where clients may choose any id."""
         return self.family or self.id
+
+
+def check_serves(model: Model, endpoint: Endpoint) -> None:
+    """Raise the ``CallerFault`` that says where else the model may be asked."""
+    if endpoint not in model.endpoints:
+        raise InvalidValue(
+            f"The model '{model.id}' cannot be asked here: it is served at "
+            f"{', '.join(model.endpoints)} only. GET /v1/models names each model's endpoints.",
+            param="model",
+        )
 
 
 class Group(Struct, frozen=True):

@@ -42,6 +42,7 @@ class Ending(StrEnum):
 
     COMPLETED = "completed"
     CLIENT_LEFT = "client_left"
+    CANCELLED = "cancelled"
     UPSTREAM_FAILED = "upstream_failed"
     OUT_OF_BALANCE = "out_of_balance"
     TOO_LARGE = "too_large"

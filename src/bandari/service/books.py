@@ -243,6 +243,10 @@ class Books:
             await self._void(self._strays[0])
             self._strays.popleft()
 
+    def abandon(self, hold_id: str) -> None:
+        """The hold belongs to no answer, if it stands."""
+        self._strays.append(hold_id)
+
     async def hold(self, wanted: HoldRequest, count_input: CountInput) -> Reservation | Deny:
         """Set aside what the answer may cost at first, or say why not.
 
@@ -251,9 +255,9 @@ class Books:
         fit.
         """
         model, request, principal = wanted.model, wanted.request, wanted.principal
-        card = _card_for(model, principal)
+        card = card_for(model, principal)
         if card is None:
-            return _no_wallet(model, principal)
+            return no_wallet(model, principal)
         prompt = _Prompt(request, model, count_input)
         limit, windowed = await _limit_within_window(request, model, prompt)
         whole = model.max_output_tokens if limit is None else limit
@@ -265,7 +269,7 @@ class Books:
             try:
                 placement = await self._ledger.place(hold)
                 if placement.wallet is None:
-                    return _no_wallet(model, principal)
+                    return no_wallet(model, principal)
                 free = placement.wallet.free + (hold.amount if placement.placed else 0)
                 reach = _reach(card, prompt.tokens, free, choices, whole)
                 if reach < whole:
@@ -278,7 +282,7 @@ class Books:
                     break
             except BaseException:
                 # Whatever went wrong, the hold may stand, and nobody else knows of it.
-                self._strays.append(hold.id)
+                self.abandon(hold.id)
                 raise
             if placement.placed:
                 reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices)
@@ -362,7 +366,7 @@ def _hold(wanted: HoldRequest, card: RateCard, amount: int) -> Hold:
     )
 
 
-def _card_for(model: Model, principal: Principal) -> RateCard | None:
+def card_for(model: Model, principal: Principal) -> RateCard | None:
     """The card of the first asset, in the model's order, that the account has a wallet in."""
     for card in model.rate_cards:
         if card.asset in principal.assets:
@@ -370,7 +374,7 @@ def _card_for(model: Model, principal: Principal) -> RateCard | None:
     return None
 
 
-def _no_wallet(model: Model, principal: Principal) -> Deny:
+def no_wallet(model: Model, principal: Principal) -> Deny:
     assets = " or ".join(card.asset for card in model.rate_cards)
     return Deny(
         Reason.INSUFFICIENT_BALANCE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from bandari.domain.catalogue import Model, Target
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event, FinishReason, UsageReported
 from bandari.domain.faults import (
+    Cancelled,
     Fault,
     Interrupted,
     OwnFault,
@@ -40,7 +41,10 @@ UNCOUNTED_EXCESS_FACTOR = 4
 UNCOUNTED_EXCESS_TOKENS = 1_024
 """How much more than its limit an answer may seem to have where only its deltas are seen."""
 
-_COUNTED_LATE = (Ending.COMPLETED, Ending.OUT_OF_BALANCE, Ending.CLIENT_LEFT)
+_WANTED_AWAY = (Ending.CLIENT_LEFT, Ending.CANCELLED)
+"""Endings that are the client's doing."""
+
+_COUNTED_LATE = (Ending.COMPLETED, Ending.OUT_OF_BALANCE, *_WANTED_AWAY)
 """Endings that leave the time to ask a tokenizer, and an upstream that is likely to answer."""
 
 _log = logging.getLogger(__name__)
@@ -53,6 +57,33 @@ class Surroundings(Struct, frozen=True):
     clock: Clock
     metrics: Metrics
     estimates: Estimates
+
+
+class AnswerEnd(Struct, frozen=True):
+    """How an answer ended, its frames that have not left yet, and what went wrong, if it did."""
+
+    ending: Ending
+    last_frames: Sequence[bytes]
+    problem: Problem | None = None
+
+
+class Keeper(Protocol):
+    """Keeps an answer for those who come back for it when its recording is gone."""
+
+    async def open(self, generation: Generation) -> None:
+        """The hold is durable, and no upstream has been asked.
+
+        What this raises is what ``Inference.begin`` raises, and nothing is generated or charged.
+        """
+        ...
+
+    async def keep(self, end: AnswerEnd) -> None:
+        """The hold has ended, if it could be; the last frames leave when this returns.
+
+        Called once, and never cancelled. An answer that was charged is paid for, and its client
+        gets it whatever becomes of this: what it raises is logged, and nothing else.
+        """
+        ...
 
 
 class _Asked(NamedTuple):
@@ -79,6 +110,7 @@ class Generation:
         "_durable_count",
         "_encoder",
         "_finish_reason",
+        "_keeper",
         "_knows_input",
         "_meter",
         "_reservation",
@@ -104,6 +136,7 @@ class Generation:
         recording: Recording,
         encoder: FrameEncoder,
         around: Surroundings,
+        keeper: Keeper | None = None,
     ) -> None:
         self.model = model
         self.request = request
@@ -115,6 +148,7 @@ class Generation:
         self._reservation = reservation
         self._encoder = encoder
         self._around = around
+        self._keeper = keeper
         self._meter = Meter(request.input_bytes, request.images)
         if reservation.exact_input is not None:
             self._meter.know_input(reservation.exact_input)
@@ -152,9 +186,10 @@ class Generation:
     def _is_stopped(self) -> bool:
         return self._stop_ending is not None
 
-    def _ending_of_stop(self) -> Ending:
-        assert self._stop_ending is not None, "only ``stop`` cancels a generation"
-        return self._stop_ending
+    def _stopped(self) -> tuple[Ending, Fault]:
+        ending = self._stop_ending
+        assert ending is not None, "only ``stop`` cancels a generation"
+        return ending, Cancelled() if ending is Ending.CANCELLED else Interrupted()
 
     def progress(self) -> RunningCount | None:
         """The count so far, if there is one that is not durable yet.
@@ -179,7 +214,7 @@ class Generation:
     async def _outcome(self, targets: Sequence[Target]) -> tuple[Ending, Fault | None]:
         """Generate to whatever end. Only in here may ``stop`` cancel; the rest must run through."""
         if self._is_stopped:
-            return self._ending_of_stop(), Interrupted()
+            return self._stopped()
         self._cancellable = True
         try:
             return await self._generate(targets), None
@@ -187,7 +222,7 @@ class Generation:
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()
-            return self._ending_of_stop(), Interrupted()
+            return self._stopped()
         except RecordingFull as fault:
             return Ending.TOO_LARGE, fault
         except OwnFault as fault:
@@ -315,7 +350,8 @@ class Generation:
             self._meter.know_output(output)
 
     async def _settle(self, ending: Ending, fault: Fault | None) -> None:
-        """End the hold, then the recording: nothing is acknowledged before it is paid.
+        """End the hold, have the answer kept, end the recording: nothing is acknowledged before it
+        is paid.
 
         The last frames are spelled before anything is charged for them: a defect there costs
         nobody.
@@ -336,11 +372,22 @@ class Generation:
             _log.exception("settling failed", extra={"receipt": self.receipt_id})
             fault = OwnFault()
         self._around.metrics.generation_ended(self.model.label, ending, count.usage)
-        if fault is None:
+        what = None
+        if fault is not None:
+            what = problem.of_fault(fault)
+            last_frames = self._spelled_problem(what)
+        if self._keeper is not None:
+            await self._keep(self._keeper, AnswerEnd(ending, last_frames, what))
+        if what is None:
             self.recording.finish(last_frames)
         else:
-            what = problem.of_fault(fault)
-            self.recording.fail(what, self._spelled_problem(what))
+            self.recording.fail(what, last_frames)
+
+    async def _keep(self, keeper: Keeper, end: AnswerEnd) -> None:
+        try:
+            await keeper.keep(end)
+        except Exception:  # noqa: BLE001 - whoever reads must come to an end; what was charged is paid
+            _log.exception("an answer could not be kept", extra={"receipt": self.receipt_id})
 
     async def settle_late(self) -> None:
         """End the hold of an answer whose end the ledger could not be told, by the same rule.
@@ -392,7 +439,7 @@ class Generation:
         """
         if not self._meter.has_output:
             return True
-        return not self.request.stream and ending is not Ending.CLIENT_LEFT
+        return not self.request.stream and ending not in _WANTED_AWAY
 
 
 def _with_cause(fault: Fault) -> str:

@@ -23,7 +23,7 @@ from bandari.domain.ledger import Ending, RunningCount
 from bandari.domain.outcome import Deny
 from bandari.service.books import Books, HoldRequest
 from bandari.service.estimates import Estimates
-from bandari.service.generation import Generation, Surroundings
+from bandari.service.generation import Generation, Keeper, Surroundings
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.models import Models, with_defaults
 from bandari.service.ports import Clock, FrameEncoder, Metrics, Upstream
@@ -96,12 +96,16 @@ class Inference:
         return self._draining
 
     async def begin(
-        self, principal: Principal, request: ChatRequest, make_encoder: EncoderFactory
+        self,
+        principal: Principal,
+        request: ChatRequest,
+        make_encoder: EncoderFactory,
+        keeper: Keeper | None = None,
     ) -> Generation | Deny:
         """Hold money for the answer and start generating it.
 
-        Returns as soon as the hold is durable. Raises a ``Fault`` for a request that cannot be
-        served; nothing is held or charged then.
+        Returns as soon as the hold is durable, and the ``keeper`` has opened. Raises a ``Fault``
+        for a request that cannot be served; nothing is held or charged then.
         """
         if self._draining:
             raise Draining
@@ -109,13 +113,17 @@ class Inference:
             raise Overloaded(retry_after_ms=1000)
         self._opening += 1
         try:
-            return await self._begin(principal, request, make_encoder)
+            return await self._begin(principal, request, make_encoder, keeper)
         finally:
             self._opening -= 1
             self._tell_fewer()
 
     async def _begin(
-        self, principal: Principal, request: ChatRequest, make_encoder: EncoderFactory
+        self,
+        principal: Principal,
+        request: ChatRequest,
+        make_encoder: EncoderFactory,
+        keeper: Keeper | None,
     ) -> Generation | Deny:
         model = self._models.find(request.model)
         bounds.check(request, model.bounds)
@@ -152,7 +160,14 @@ class Inference:
             recording=Recording(f"str_{unique}", self._settings.max_recording_bytes),
             encoder=encoder,
             around=self._around,
+            keeper=keeper,
         )
+        if keeper is not None:
+            try:
+                await keeper.open(generation)
+            except BaseException:
+                self._books.abandon(generation.receipt_id)
+                raise
         if self._stopped:
             generation.stop(Ending.SERVER_STOPPED)
         task = generation.start(targets)

@@ -8,7 +8,7 @@ import msgspec
 
 from bandari.domain import catalogue
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import Defaults, Model, Target
+from bandari.domain.catalogue import Defaults, Endpoint, Model, Target
 from bandari.domain.chat import ChatRequest
 from bandari.domain.faults import ModelNotFound
 from bandari.domain.pricing import RateCard
@@ -62,6 +62,8 @@ class Models:
                 bounds=Bounds(),
                 owned_by=provider_name,
                 family=f"{provider_name}:*",
+                endpoints=tuple(Endpoint),
+                takes_dimensions=True,
             )
         near = catalogue.nearest(model_id, self._by_id)
         shown = model_id if len(model_id) <= 100 else model_id[:100] + "…"

@@ -14,6 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bandari.domain.chat import ChatRequest
+from bandari.domain.embeddings import Embeddings, EmbeddingsRequest
 from bandari.domain.estimate import Experience
 from bandari.domain.events import Event, FinishReason
 from bandari.domain.keys import ApiKey
@@ -30,6 +31,7 @@ from bandari.domain.ledger import (
 )
 from bandari.domain.pricing import RateCard
 from bandari.domain.problem import Problem
+from bandari.domain.responses import Chain, ResponseEnd, StoredResponse
 from bandari.domain.usage import Usage
 
 
@@ -175,6 +177,41 @@ class RateCards(Protocol):
         ...
 
 
+class Responses(Protocol):
+    """Answers that are kept. A method that writes returns only once its effect is durable.
+
+    One that has expired, or is another account's, is not there.
+    """
+
+    async def save(self, response: StoredResponse) -> None:
+        """Keep it. One that is kept already stays as it is, so that it can be saved again."""
+        ...
+
+    async def finish(self, response_id: str, end: ResponseEnd) -> bool:
+        """End one that is queued or in progress. False, and nothing done, if there is none."""
+        ...
+
+    async def find(
+        self, account_id: int, response_id: str, now_ms: int
+    ) -> StoredResponse | None: ...
+
+    async def delete(self, account_id: int, response_id: str, now_ms: int) -> bool:
+        """Whether it was there."""
+        ...
+
+    async def chain(self, account_id: int, response_id: str, now_ms: int) -> Chain:
+        """The response and all that it continues."""
+        ...
+
+    async def fail_dead(self, limit: int) -> int:
+        """Have those failed whose server died before their end; at most ``limit``. How many."""
+        ...
+
+    async def delete_expired(self, now_ms: int, limit: int) -> int:
+        """Delete at most ``limit`` that have expired, the oldest first; returns how many."""
+        ...
+
+
 Take = Callable[[Sequence[Event]], bool]
 """Takes what an upstream has said, at once. False: it wants to have its next turn."""
 
@@ -269,4 +306,25 @@ class Metrics(Protocol):
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
+        ...
+
+
+class EmbeddingUpstream(Protocol):
+    """A provider that makes embeddings, ready to be asked."""
+
+    name: str
+
+    def ignored(self, request: EmbeddingsRequest) -> tuple[str, ...]:
+        """Names of the client's fields that this provider is not given, sorted."""
+        ...
+
+    async def embed(self, request: EmbeddingsRequest, model: str) -> Embeddings:
+        """One vector for each input. Raises a fault if it is refused, or is anything else."""
+        ...
+
+    async def count_input(self, request: EmbeddingsRequest, model: str) -> int | None:
+        """The exact number of the inputs' tokens, or None where this provider cannot tell.
+
+        Never raises for the provider's faults, and has a timeout of its own.
+        """
         ...

@@ -15,11 +15,13 @@ from bandari.domain.ledger import Charge, Ending
 from bandari.domain.pricing import charge_for
 from bandari.service.inference import Inference
 from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger, Metrics
+from bandari.service.responses import StoredResponses
 
 COUNT_INTERVAL_S = 0.25
 HOLDS_INTERVAL_S = 5.0
 LATE_INTERVAL_S = 1.0
 DEAD_INTERVAL_S = 10.0
+EXPIRED_INTERVAL_S = 60.0
 DEAD_HOLDS_AT_ONCE = 500
 
 _log = logging.getLogger(__name__)
@@ -58,7 +60,11 @@ async def settle_dead_holds(ledger: Ledger, clock: Clock) -> int:
 
 
 def start_loops(
-    inference: Inference, ledger: Ledger, clock: Clock, metrics: Metrics
+    inference: Inference,
+    ledger: Ledger,
+    clock: Clock,
+    metrics: Metrics,
+    responses: StoredResponses | None = None,
 ) -> list[asyncio.Task[None]]:
     """All that is done over and over beside the answers. Cancel the tasks to stop."""
 
@@ -71,18 +77,22 @@ def start_loops(
     async def tell_open_holds() -> None:
         metrics.holds_open(await ledger.open_holds())
 
-    return [
-        asyncio.create_task(repeat(what, step, interval_s))
-        for what, step, interval_s in (
-            ("running counts", write_counts, COUNT_INTERVAL_S),
-            ("holds of dead servers", settle_dead, DEAD_INTERVAL_S),
-            ("late settlements", inference.settle_late, LATE_INTERVAL_S),
-            ("open holds", tell_open_holds, HOLDS_INTERVAL_S),
-        )
+    loops: list[tuple[str, Callable[[], Awaitable[object]], float]] = [
+        ("running counts", write_counts, COUNT_INTERVAL_S),
+        ("holds of dead servers", settle_dead, DEAD_INTERVAL_S),
+        ("late settlements", inference.settle_late, LATE_INTERVAL_S),
+        ("open holds", tell_open_holds, HOLDS_INTERVAL_S),
     ]
+    if responses is not None:
+        loops += [
+            ("late responses", responses.write_late, LATE_INTERVAL_S),
+            ("responses of dead servers", responses.fail_dead, DEAD_INTERVAL_S),
+            ("expired responses", responses.delete_expired, EXPIRED_INTERVAL_S),
+        ]
+    return [asyncio.create_task(repeat(*loop)) for loop in loops]
 
 
-async def repeat(what: str, step: Callable[[], Awaitable[None]], interval_s: float) -> None:
+async def repeat(what: str, step: Callable[[], Awaitable[object]], interval_s: float) -> None:
     """Do ``step`` over and over, ``interval_s`` apart, whatever becomes of it. Cancel to stop."""
     while True:
         await asyncio.sleep(interval_s)

@@ -7,9 +7,22 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import Defaults, Model, Target, by_id, nearest, ordered
+from bandari.domain.catalogue import (
+    EMBEDDING,
+    GENERATING,
+    Defaults,
+    Endpoint,
+    Model,
+    Target,
+    by_id,
+    check_serves,
+    nearest,
+    ordered,
+)
+from bandari.domain.faults import InvalidValue
 
 draws = st.floats(0, 1, exclude_max=True)
 targets = st.lists(
@@ -123,3 +136,23 @@ def test_models_are_found_by_id_and_by_alias() -> None:
 def test_a_model_is_counted_under_its_family() -> None:
     assert model("one").label == "one"
     assert model("acme:anything", family="acme").label == "acme"
+
+
+def test_a_model_writes_unless_it_is_said_to_embed() -> None:
+    assert set(GENERATING) | set(EMBEDDING) == set(Endpoint)
+    assert not set(GENERATING) & set(EMBEDDING)
+    for endpoint in GENERATING:
+        check_serves(model("m"), endpoint)
+    check_serves(replace(model("m"), endpoints=EMBEDDING), Endpoint.EMBEDDINGS)
+
+
+def test_who_asks_a_model_at_the_wrong_place_is_told_the_right_one() -> None:
+    with pytest.raises(InvalidValue) as raised:
+        check_serves(replace(model("nomic"), endpoints=EMBEDDING), Endpoint.MESSAGES)
+    assert raised.value.param == "model"
+    assert raised.value.message.startswith(
+        "The model 'nomic' cannot be asked here: it is served at embeddings only."
+    )
+    with pytest.raises(InvalidValue) as raised:
+        check_serves(model("m"), Endpoint.EMBEDDINGS)
+    assert "chat_completions, completions, messages, responses only" in raised.value.message

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from tests.support.books_in_memory import BooksInMemory
 from tests.support.clock import SetClock
+from tests.support.keeping_house import KeepingHouse
 from tests.support.samples import SHILLINGS, TOKENS
 
 from bandari.domain.faults import StoreUnavailable
@@ -128,3 +129,37 @@ async def test_a_step_is_repeated_whatever_becomes_of_it(caplog, failure, said):
     await stopped(loop)
     assert len(done) == 3
     assert said in caplog.text
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_all_that_is_done_beside_the_answers_is_done_again_and_again(monkeypatch, keeps):
+    for interval in ("COUNT", "HOLDS", "LATE", "DEAD", "EXPIRED"):
+        monkeypatch.setattr(upkeep, f"{interval}_INTERVAL_S", 0)
+    house = KeepingHouse()
+    responses = ("write_late", "fail_dead", "delete_expired")
+    done = dict.fromkeys(("dead_holds", "open_holds", "settle_late", *responses), 0)
+    all_done = asyncio.Event()
+
+    def watch(owner, method):
+        step = getattr(owner, method)
+
+        async def watched(*arguments):
+            done[method] += 1
+            if all(count > 1 for name, count in done.items() if keeps or name not in responses):
+                all_done.set()
+            return await step(*arguments)
+
+        monkeypatch.setattr(owner, method, watched)
+
+    for method in ("dead_holds", "open_holds"):
+        watch(house.books, method)
+    watch(house.inference, "settle_late")
+    for method in responses:
+        watch(house.stored, method)
+    loops = upkeep.start_loops(
+        house.inference, house.books, house.clock, house.metrics, house.stored if keeps else None
+    )
+    await all_done.wait()
+    for loop in loops:
+        await stopped(loop)
+    assert keeps or not any(done[name] for name in responses)

@@ -19,6 +19,7 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _MAX_SETTINGS_BYTES = 65_536
+_POOLING_MEAN = 1  # LLAMA_POOLING_TYPE_MEAN
 
 
 def main() -> None:
@@ -61,6 +62,12 @@ def _params(params: Any, settings: dict[str, Any]) -> Any:
     params.endpoint_metrics = True
     params.endpoint_slots = True
     params.ui = False
+    if settings["embeds"]:
+        params.embedding = True
+        # What one vector is made of is computed in one batch, or refused.
+        params.n_batch = params.n_ubatch = settings["context_window"]
+        if settings["pools"]:
+            params.pooling_type = _POOLING_MEAN
     return params
 
 

@@ -39,13 +39,17 @@ Value: TypeAlias = int | float | bool | str | list[int | float | bool]
 
 
 class ModelFacts(Struct, frozen=True):
-    """Numbers of one model. ``kv_bytes`` is a lower bound of the cache for so many tokens."""
+    """Numbers of one model. ``kv_bytes`` is a lower bound of the cache for so many tokens.
+
+    ``says_pooling``: whether the file says how the vectors of tokens become one.
+    """
 
     file_bytes: int
     architecture: str
     context_length: int  # the context it was trained for
     cache_widths: tuple[int, ...]  # per layer: numbers stored per token (keys and values)
     window: int  # sliding attention window, 0 for none
+    says_pooling: bool = False
 
     def kv_bytes(self, context_window: int) -> int:
         # Which layers slide differs by architecture: count all as sliding, so that no model which
@@ -168,10 +172,13 @@ def _facts(found: dict[str, Value], file_bytes: int) -> ModelFacts:
             "attention.value_length", head_width
         )
         widths = [each * width for each in kv_heads]
+    if found.get(f"{architecture}.attention.causal") is False:
+        widths = []  # all tokens at once: nothing is kept for a next one
     return ModelFacts(
         file_bytes=file_bytes,
         architecture=architecture,
         context_length=number("context_length"),
         cache_widths=tuple(widths),
         window=number("attention.sliding_window", 0),
+        says_pooling=number("pooling_type", 0) > 0,
     )

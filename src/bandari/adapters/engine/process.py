@@ -51,10 +51,11 @@ class ChildProcess:
 
     @classmethod
     async def spawn(
-        cls, settings: EngineSettings, context_window: int, api_key: str
+        cls, settings: EngineSettings, context_window: int, api_key: str, *, pools: bool = False
     ) -> ChildProcess:
         """Start the program and hand it its settings. Raises ``EngineCrashed`` if that fails.
 
+        ``pools``: a vector is the mean of its tokens', because the model does not say otherwise.
         On Linux the child dies with the thread that runs the event loop, not only with the process.
         """
         orders = {
@@ -67,6 +68,8 @@ class ChildProcess:
             "threads": settings.threads_used,
             "http_threads": settings.http_threads,
             "prompt_cache_mib": settings.prompt_cache_mib,
+            "embeds": settings.embeds,
+            "pools": pools,
         }
         try:
             process = await asyncio.create_subprocess_exec(

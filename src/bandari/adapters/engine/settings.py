@@ -27,10 +27,14 @@ def default_threads() -> int:
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
-    """``context_window`` is what each slot gets; the engine allocates ``slots`` times as much."""
+    """``context_window`` is what each slot gets; the engine allocates ``slots`` times as much.
+
+    An engine that ``embeds`` makes vectors, and does not write: an input must fit into one slot.
+    """
 
     model_path: Path
     model_alias: str = "local"
+    embeds: bool = False
     slots: int = 4
     context_window: int = 8192
     threads: int = 0  # 0: as many as default_threads() says

@@ -216,8 +216,10 @@ class EngineSupervisor:
                 last_error, uptime_s = str(error), 0.0
 
     async def _launch(self) -> ChildProcess:
-        self._context_window = await asyncio.to_thread(_check, self._settings)
-        child = await ChildProcess.spawn(self._settings, self._context_window, self._api_key)
+        self._context_window, pools = await asyncio.to_thread(_check, self._settings)
+        child = await ChildProcess.spawn(
+            self._settings, self._context_window, self._api_key, pools=pools
+        )
         self._child = child
         try:
             await child.ready(self._settings.start_timeout_s)
@@ -248,13 +250,16 @@ class EngineSupervisor:
             exited.cancel()
 
 
-def _check(settings: EngineSettings) -> int:
-    """Refuse what cannot work before a process is spent on it; returns the context per slot."""
+def _check(settings: EngineSettings) -> tuple[int, bool]:
+    """Refuse what cannot work before a process is spent on it.
+
+    Returns the context per slot, and whether vectors have to be pooled for want of another word.
+    """
     check_magic(settings.model_path)
     facts = read_facts(settings.model_path)
     if facts is None:  # llama.cpp will say what is wrong with it
-        return settings.context_window
+        return settings.context_window, False
     context_window = min(settings.context_window, facts.context_length)
     if settings.check_memory:
         check_fits(facts, context_window, settings.slots, available_bytes())
-    return context_window
+    return context_window, settings.embeds and not facts.says_pooling

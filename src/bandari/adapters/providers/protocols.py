@@ -15,12 +15,20 @@ from bandari.domain.bounds import MAX_CHOICES
 from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
 from bandari.domain.faults import Fault
-from bandari.wire import chat_completions
+from bandari.wire import chat_completions, messages, responses
 from bandari.wire.chat_completions import decode_answer as chat_answer
 from bandari.wire.chat_completions import encode_request as chat_request
 from bandari.wire.chat_completions import errors as chat_errors
 from bandari.wire.chat_completions import fields as chat_fields
 from bandari.wire.dialect import Dialect
+from bandari.wire.messages import decode_answer as messages_answer
+from bandari.wire.messages import encode_request as messages_request
+from bandari.wire.messages import errors as messages_errors
+from bandari.wire.messages import fields as messages_fields
+from bandari.wire.responses import decode_answer as responses_answer
+from bandari.wire.responses import encode_request as responses_request
+from bandari.wire.responses import errors as responses_errors
+from bandari.wire.responses import fields as responses_fields
 from bandari.wire.sse import SseEvent
 
 
@@ -81,6 +89,16 @@ def _chat_decoder(request: ChatRequest) -> AnswerDecoder:
     )
 
 
+def _messages_decoder(request: ChatRequest) -> AnswerDecoder:
+    return messages_answer.AnswerDecoder(single_call=request.parallel_tool_calls is False)
+
+
+def _responses_decoder(request: ChatRequest) -> AnswerDecoder:
+    return responses_answer.AnswerDecoder(
+        request.sampling.top_logprobs or 0, single_call=request.parallel_tool_calls is False
+    )
+
+
 PROTOCOLS: Final[Mapping[str, UpstreamProtocol]] = {
     chat_completions.PROTOCOL: UpstreamProtocol(
         path="/chat/completions",
@@ -89,5 +107,24 @@ PROTOCOLS: Final[Mapping[str, UpstreamProtocol]] = {
         answer_decoder=_chat_decoder,
         read_error=chat_errors.read_error,
         credentials=_bearer,
+    ),
+    messages.PROTOCOL: UpstreamProtocol(
+        path="/messages",
+        encode_request=messages_request.encode_request,
+        ignored_fields=messages_fields.ignored_fields,
+        answer_decoder=_messages_decoder,
+        read_error=messages_errors.read_error,
+        credentials=lambda api_key: {"x-api-key": api_key},
+        headers={"anthropic-version": messages.VERSION},
+        max_choices=1,
+    ),
+    responses.PROTOCOL: UpstreamProtocol(
+        path="/responses",
+        encode_request=responses_request.encode_request,
+        ignored_fields=responses_fields.ignored_fields,
+        answer_decoder=_responses_decoder,
+        read_error=responses_errors.read_error,
+        credentials=_bearer,
+        max_choices=1,
     ),
 }

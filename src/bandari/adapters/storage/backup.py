@@ -5,6 +5,9 @@ data directory's ``bandari.db``: it can be verified, and served.
 
 SQLite's own online backup is not used: it begins again whenever another process writes, so beside a
 busy server it either never ends or, in one step, holds its snapshot as long as the copying takes.
+
+Responses are no part of the books and may be larger than all the rest, so those that were there at
+that moment are copied after it, each as it is then.
 """
 
 from __future__ import annotations
@@ -14,19 +17,23 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Table, select, tuple_
+from sqlalchemy import Select, Table, func, select, tuple_
 
 from bandari.adapters.storage.database import Connection, Database, Row, StorageError
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.moment import Moment
-from bandari.adapters.storage.schema import metadata, postings, receipts, transactions
+from bandari.adapters.storage.schema import metadata, postings, receipts, responses, transactions
 from bandari.adapters.storage.sqlite import SqliteDatabase
 from bandari.adapters.storage.statements import compiled, constant, first, given
 
 PAGE_ROWS = 5_000
+PAGE_RESPONSES = 8
+"""Few, because each may be as large as ``domain.responses`` allows."""
 
 _APPENDED = (transactions, postings, receipts)
+_CHANGING = [table for table in metadata.sorted_tables if table not in (*_APPENDED, responses)]
 
 
 class BackupExists(StorageError):
@@ -128,32 +135,43 @@ def _copy(
     total = moment.last - before
     report(0, total)
     rows = 0
-    for table in metadata.sorted_tables:
-        if table not in _APPENDED:
-            for changing in _pages(database, source, table):
-                rows += target.insert(table, changing)
+    newest = compiled(database.dialect, select(func.max(responses.c.id)))
+    (newest_response,) = source.cursor.execute(newest).fetchone()
+    for table in _CHANGING:
+        for changing in _pages(database, source, select(table), PAGE_ROWS):
+            rows += target.insert(table, changing)
     for page in moment.pages():
         appended = (page.transactions, page.postings, page.receipts)
         for table, some in zip(_APPENDED, appended, strict=True):
             rows += target.insert(table, some)
         report(page.last - before, total)
+    # Ids grow, so what comes meanwhile lies behind the newest one, and this comes to an end.
+    known = select(responses).where(responses.c.id <= given("newest"))
+    for kept in _pages(database, source, known, PAGE_RESPONSES, newest=newest_response):
+        rows += target.insert(responses, kept)
     return rows
 
 
-def _pages(database: Database, source: Connection, table: Table) -> Iterator[Sequence[Row]]:
+def _pages(
+    database: Database, source: Connection, rows: Select[Any], page_rows: int, **bounds: object
+) -> Iterator[Sequence[Row]]:
+    """All rows of one table, in the order of its key. ``bounds`` are the statement's parameters."""
+    (table,) = rows.get_final_froms()
+    assert isinstance(table, Table), "rows are those of a table"
     keys = list(table.primary_key.columns)
     places = [list(table.columns).index(key) for key in keys]
-    pages = select(table).order_by(*keys)
+    pages = rows.order_by(*keys)
     names = [key.name for key in keys]
     after = tuple_(*keys) > tuple_(*(given(key.name, key.type) for key in keys))
-    size = constant(PAGE_ROWS)
-    start = compiled(database.dialect, first(pages, size))
-    further = compiled(database.dialect, first(pages.where(after), size), *names)
-    page = source.cursor.execute(start).fetchall()
+    size = constant(page_rows)
+    start = compiled(database.dialect, first(pages, size), *bounds)
+    further = compiled(database.dialect, first(pages.where(after), size), *bounds, *names)
+    page = source.cursor.execute(start, [*bounds.values()]).fetchall()
     while page:
         yield page
         last = page[-1]
-        page = source.cursor.execute(further, [last[place] for place in places]).fetchall()
+        behind = [last[place] for place in places]
+        page = source.cursor.execute(further, [*bounds.values(), *behind]).fetchall()
 
 
 def _remove(part: Path) -> None:

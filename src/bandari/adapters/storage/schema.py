@@ -4,6 +4,7 @@ Rule 1: amounts are integers in the smallest unit of an asset, and every number 
 Rule 2: ``postings`` is read by tools outside this repository: its column ``amount`` sums to zero
 per asset and per transaction.
 Rule 3: only what is still running is a row of ``holds``; ending a hold deletes it.
+Rule 4: ``responses`` is no part of the books. Nothing in them points at it, and it may be emptied.
 
 Signs: what Bandari owes to customers is positive. A credit is (+ wallet, - line); a charge is
 (- wallet, + revenue, and - overruns for what the wallet could not cover).
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -207,4 +210,33 @@ receipts = Table(
     UniqueConstraint("transaction_id"),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
     CheckConstraint("overrun >= 0", name="overrun_not_negative"),
+)
+
+_IS_UNFINISHED = text("status IN ('queued', 'in_progress')")
+
+# Answers that are kept for their clients. What is large comes last: whoever asks for the rest does
+# not read it. The receipt is no foreign key, because its hold may be voided after all.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("account_id", Int64, ForeignKey("accounts.id"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_ms", Int64, nullable=False),
+    Column("expires_ms", Int64, nullable=False),
+    Column("previous_id", Text),
+    Column("model", Text, nullable=False),
+    Column("is_background", Boolean, nullable=False),
+    Column("is_streaming", Boolean, nullable=False),
+    Column("end_user", Text),
+    Column("receipt_id", Text),
+    Column("epoch", Int64, ForeignKey("epochs.id"), nullable=False),
+    Column("input_items", LargeBinary, nullable=False),
+    Column("output_items", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("frames", LargeBinary),
+    PrimaryKeyConstraint("id"),
+    Index(None, "expires_ms"),
+    # Only what is not finished is looked for by its server, and that is little.
+    Index(None, "epoch", sqlite_where=_IS_UNFINISHED, postgresql_where=_IS_UNFINISHED),
 )

@@ -1,4 +1,4 @@
-"""The store as a whole: opened by URL, and the four ports it implements."""
+"""The store as a whole: opened by URL, and the five ports it implements."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.rate_cards import SqlRateCards
 from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.responses import SqlResponses
 from bandari.adapters.storage.sqlite import SqliteDatabase
 
 
 class Store:
-    """Everything that is kept: the ledger, accounts, keys and rate cards of one database."""
+    """Everything that is kept in one database: the books, and the responses."""
 
     def __init__(self, database: Database, on_commit: CommitObserver | None = None) -> None:
         self._database = database
@@ -34,6 +35,7 @@ class Store:
         self.accounts = SqlAccounts(database, self.writer, self.reader)
         self.keys = SqlKeys(database, self.writer, self.reader)
         self.rate_cards = SqlRateCards(database, self.writer)
+        self.responses = SqlResponses(database, self.writer, self.reader)
 
     async def back_up(self, file: Path, on_progress: Callable[[int, int], None]) -> int:
         """Copy everything, as it is at one moment, into a new SQLite file; returns the rows.

@@ -159,3 +159,22 @@ def test_what_is_not_gguf_is_refused(tmp_path: Path, data: bytes, message: str) 
     path.write_bytes(data)
     with pytest.raises(NotAModelFile, match=message):
         check_magic(path)
+
+
+@pytest.mark.parametrize(("pooling", "says"), [(None, False), (0, False), (1, True), (3, True)])
+def test_whether_a_file_says_how_vectors_are_pooled(
+    tmp_path: Path, pooling: int | None, says: bool
+) -> None:
+    said = {} if pooling is None else {"llama.pooling_type": pooling}
+    facts = facts_of(tmp_path, {**LLAMA, **said})
+    assert facts is not None
+    assert facts.says_pooling is says
+
+
+def test_a_model_that_reads_all_tokens_at_once_keeps_no_cache(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, {**LLAMA, "llama.attention.causal": False})
+    assert facts is not None
+    assert facts.kv_bytes(4096) == 0
+    causal = facts_of(tmp_path, {**LLAMA, "llama.attention.causal": True})
+    assert causal is not None
+    assert causal.kv_bytes(4096) > 0

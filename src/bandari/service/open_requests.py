@@ -1,0 +1,91 @@
+"""What is open in this server, whichever use case it belongs to: how much, and how all of it ends.
+
+One limit and one draining for all that is asked of models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from bandari.domain.faults import Draining, Overloaded
+
+RETRY_AFTER_MS = 1000
+
+
+class OpenRequest:
+    """One that has begun. ``leave`` when it has ended, whatever came of it."""
+
+    __slots__ = ("_requests", "_stop")
+
+    def __init__(self, requests: OpenRequests) -> None:
+        self._requests = requests
+        self._stop: Callable[[], None] | None = None
+
+    def when_cut(self, stop: Callable[[], None]) -> None:
+        """Have ``stop`` called when it may run no longer: now, if that is so already."""
+        self._stop = stop
+        if self._requests.is_cut:
+            stop()
+
+    def cut(self) -> None:
+        if self._stop is not None:
+            self._stop()
+
+    def leave(self) -> None:
+        """Harmless when it has left."""
+        self._requests.remove(self)
+
+
+class OpenRequests:
+    """``is_draining``: nothing new is taken. ``is_cut``: and what runs has to end now."""
+
+    def __init__(self, max_open: int) -> None:
+        self._max_open = max_open
+        self._open: set[OpenRequest] = set()
+        self._fewer = asyncio.Event()
+        """Set while draining, whenever something has ended."""
+        self.is_draining = False
+        self.is_cut = False
+
+    @property
+    def count(self) -> int:
+        return len(self._open)
+
+    def enter(self) -> OpenRequest:
+        """One more. Raises ``Draining`` or ``Overloaded``."""
+        if self.is_draining:
+            raise Draining
+        if len(self._open) >= self._max_open:
+            raise Overloaded(retry_after_ms=RETRY_AFTER_MS)
+        entered = OpenRequest(self)
+        self._open.add(entered)
+        return entered
+
+    def remove(self, request: OpenRequest) -> None:
+        self._open.discard(request)
+        if self.is_draining:
+            self._fewer.set()
+
+    async def drain(self, timeout_s: float, last_s: float) -> None:
+        """Take nothing new, wait for what runs, and cut it after ``timeout_s``.
+
+        What was cut has ``last_s`` to end its holds.
+        """
+        self.is_draining = True
+        if await self._all_ended(timeout_s):
+            return
+        self.is_cut = True
+        for request in list(self._open):
+            request.cut()
+        await self._all_ended(last_s)
+
+    async def _all_ended(self, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._open:
+                    self._fewer.clear()
+                    await self._fewer.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,77 @@
+"""One limit and one end for all that is open."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.support.gates import until, until_idle
+
+from bandari.domain.faults import Draining, Overloaded
+from bandari.service.open_requests import OpenRequests
+
+
+async def test_no_more_than_the_limit_at_once():
+    requests = OpenRequests(2)
+    first, _ = requests.enter(), requests.enter()
+    with pytest.raises(Overloaded) as refused:
+        requests.enter()
+    assert refused.value.retry_after_ms == 1000
+    first.leave()
+    first.leave()
+    assert requests.count == 1
+    requests.enter()
+
+
+async def test_draining_waits_for_what_is_open_and_takes_nothing_new():
+    requests = OpenRequests(2)
+    one, other = requests.enter(), requests.enter()
+    draining = asyncio.create_task(requests.drain(60, 60))
+    await until_idle()
+    with pytest.raises(Draining):
+        requests.enter()
+    one.leave()
+    await until_idle()
+    assert not draining.done()
+    other.leave()
+    await draining
+    assert requests.is_draining
+    assert not requests.is_cut
+
+
+async def test_what_is_late_is_cut_and_waited_for():
+    requests = OpenRequests(3)
+    cut = []
+    one, other, silent = (requests.enter() for _ in range(3))
+    one.when_cut(lambda: cut.append("one"))
+    other.when_cut(lambda: (cut.append("other"), other.leave()))
+    draining = asyncio.create_task(requests.drain(0, 60))
+    await until(lambda: requests.is_cut)
+    await until_idle()
+    assert sorted(cut) == ["one", "other"]
+    assert not draining.done()
+    one.leave()
+    silent.leave()
+    await draining
+
+
+async def test_what_begins_to_run_after_the_cut_is_cut_at_once():
+    requests = OpenRequests(1)
+    late = requests.enter()
+    await requests.drain(0, 0)
+    cut = []
+    late.when_cut(lambda: cut.append("late"))
+    assert cut == ["late"]
+
+
+async def test_what_never_ends_is_not_waited_for_for_ever():
+    requests = OpenRequests(1)
+    requests.enter()
+    await requests.drain(0, 0)
+    assert requests.count == 1
+
+
+async def test_draining_with_nothing_open_cuts_nothing():
+    requests = OpenRequests(1)
+    await requests.drain(0, 0)
+    assert not requests.is_cut
