@@ -32,23 +32,25 @@ from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.adapters.providers.transport import HttpTransport, Timeouts
 from bandari.adapters.providers.upstream import Address, ProviderUpstream
 from bandari.adapters.storage import Store, open_store
-from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Settings
+from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Server, Settings
 from bandari.domain.catalogue import LOCAL, Model
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.pricing import token_card
 from bandari.service import upkeep
 from bandari.service.access import Access
 from bandari.service.books import Books
+from bandari.service.counting import Counting
 from bandari.service.estimates import Estimates
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.inference import Inference
 from bandari.service.inference import Settings as InferenceSettings
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models, OpenProvider
-from bandari.service.ports import Metrics, Upstream
+from bandari.service.ports import Upstream
+from bandari.service.responses import StoredResponses
 from bandari.web import listener
 from bandari.web.app import App, LogRequest
-from bandari.web.chat import ChatSettings
+from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.routes import House, routes
 from bandari.wire.dialect import Dialect
@@ -64,6 +66,8 @@ ENGINE_CONNECTIONS = 1000
 
 None is used twice: llama.cpp says keep-alive, and closes the connection after every stream.
 """
+
+DAY_MS = 86_400_000
 
 GARBAGE_THRESHOLD = 20_000
 """New objects, less those that have gone, after which cycles are looked for among them."""
@@ -158,14 +162,23 @@ async def _serve(
         epoch = await store.ledger.open_epoch(clock.now_ms())
 
         await upkeep.settle_dead_holds(store.ledger, clock)
+        responses = StoredResponses(
+            store.responses,
+            clock,
+            epoch=epoch,
+            retention_ms=settings.responses.retention_days * DAY_MS,
+        )
+        await responses.fail_dead()
         models = await _pinned_models(settings, store)
+        upstreams = _upstreams(settings, engine, stack)
+        estimates = Estimates(await store.ledger.experience())
         inference = Inference(
             models=models,
             books=Books(store.ledger),
-            upstreams=_upstreams(settings, engine, stack),
+            upstreams=upstreams,
             clock=clock,
             metrics=metrics,
-            estimates=Estimates(await store.ledger.experience()),
+            estimates=estimates,
             epoch=epoch,
             random_bytes=entropy,
             settings=InferenceSettings(
@@ -174,8 +187,24 @@ async def _serve(
             ),
         )
 
-        app = _app(settings, store, models, inference, metrics, clock, entropy, engine, log_request)
-        loops = upkeep.start_loops(inference, store.ledger, clock, metrics)
+        house = House(
+            keys=KeyCheck(Access(store.keys, clock, settings.key_prefix)),
+            limiter=Limiter(settings.groups, clock),
+            inference=inference,
+            counting=Counting(models, upstreams, estimates),
+            responses=responses,
+            models=models,
+            metrics=metrics,
+            settings=_chat_settings(settings.server),
+            now_s=lambda: clock.now_ms() // 1000,
+            obstacles=lambda: _obstacles(engine, inference),
+        )
+
+        def new_request_id() -> str:
+            return f"req_{time_ordered_id(clock.now_ms(), entropy)}"
+
+        app = App(routes(house), metrics, new_request_id, log_request)
+        loops = upkeep.start_loops(inference, store.ledger, clock, metrics, responses)
         _spare_the_collector()
         async with listener.listening(app, bound):
             url = listener.url_of(bound)
@@ -307,39 +336,14 @@ def _timeouts(provider: Provider) -> Timeouts:
     )
 
 
-def _app(
-    settings: Settings,
-    store: Store,
-    models: Models,
-    inference: Inference,
-    metrics: Metrics,
-    clock: SystemClock,
-    entropy: Entropy,
-    engine: EngineSupervisor | None,
-    log_request: LogRequest,
-) -> App:
-    server = settings.server
-    house = House(
-        keys=KeyCheck(Access(store.keys, clock, settings.key_prefix)),
-        limiter=Limiter(settings.groups, clock),
-        inference=inference,
-        models=models,
-        metrics=metrics,
-        settings=ChatSettings(
-            max_body_bytes=server.max_body_bytes,
-            max_messages=server.max_messages,
-            body_timeout_ms=server.body_timeout_ms,
-            first_status_timeout_ms=server.first_status_timeout_ms,
-            keepalive_ms=server.keepalive_ms,
-        ),
-        created_s=clock.now_ms() // 1000,
-        obstacles=lambda: _obstacles(engine, inference),
+def _chat_settings(server: Server) -> ChatSettings:
+    return ChatSettings(
+        max_body_bytes=server.max_body_bytes,
+        max_messages=server.max_messages,
+        body_timeout_ms=server.body_timeout_ms,
+        first_status_timeout_ms=server.first_status_timeout_ms,
+        keepalive_ms=server.keepalive_ms,
     )
-
-    def new_request_id() -> str:
-        return f"req_{time_ordered_id(clock.now_ms(), entropy)}"
-
-    return App(routes(house), metrics, new_request_id, log_request)
 
 
 def _obstacles(engine: EngineSupervisor | None, inference: Inference) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and ``GET /v1/models/{id}``."""
+"""``GET /v1/models`` and ``GET /v1/models/{id}``, in the client's protocol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from bandari.service.models import Models
 from bandari.web import problems
 from bandari.web.admission import Admission
 from bandari.web.exchange import Exchange
-from bandari.wire.chat_completions.models import encode_model, encode_models
+from bandari.web.messages import is_anthropics, speak_anthropics
+from bandari.wire.chat_completions import models as openai
+from bandari.wire.messages import models as anthropic
 
 
 class ModelList:
@@ -18,11 +20,33 @@ class ModelList:
         self._created_s = created_s
 
     async def list(self, exchange: Exchange) -> None:
-        if await self._admission.identify(exchange) is not None:
-            body = encode_models(self._models.all(), self._created_s)
-            await exchange.respond(200, problems.JSON, body)
+        for_anthropics = _speak(exchange)
+        if await self._admission.identify(exchange) is None:
+            return
+        models = self._models.all()
+        if for_anthropics:
+            body = anthropic.encode_models(
+                models,
+                self._created_s,
+                limit=anthropic.read_limit(exchange.parameter("limit")),
+                after_id=exchange.parameter("after_id"),
+                before_id=exchange.parameter("before_id"),
+            )
+        else:
+            body = openai.encode_models(models, self._created_s)
+        await exchange.respond(200, problems.JSON, body)
 
     async def one(self, exchange: Exchange) -> None:
-        if await self._admission.identify(exchange) is not None:
-            model = self._models.find(exchange.path_id)
-            await exchange.respond(200, problems.JSON, encode_model(model, self._created_s))
+        spelling = anthropic if _speak(exchange) else openai
+        if await self._admission.identify(exchange) is None:
+            return
+        model = self._models.find(exchange.path_id)
+        await exchange.respond(200, problems.JSON, spelling.encode_model(model, self._created_s))
+
+
+def _speak(exchange: Exchange) -> bool:
+    """Whether the answer is for one of Anthropic's clients."""
+    if not is_anthropics(exchange):
+        return False
+    speak_anthropics(exchange)
+    return True

@@ -7,51 +7,82 @@ from typing import Final
 
 from msgspec import Struct
 
+from bandari.service.counting import Counting
 from bandari.service.inference import Inference
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.ports import Metrics
+from bandari.service.responses import StoredResponses
 from bandari.web.admission import Admission
-from bandari.web.app import Route
-from bandari.web.chat import Chat, ChatSettings
+from bandari.web.app import Endpoint, Route
+from bandari.web.chat import Chat
+from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
+from bandari.web.messages import CountTokens, Messages
 from bandari.web.models import ModelList
 from bandari.web.operations import Operations
-from bandari.web.surface import CHAT_COMPLETIONS, TYPED_STREAM, Surface
+from bandari.web.responses import Responses
+from bandari.web.surface import CHAT_COMPLETIONS, HYBRID, MESSAGES, RESPONSES, TYPED_STREAM, ChatSurface
 
 BASES: Final = ("/v1", "/api/v1/llm")
 """Every surface is served under both."""
 
 
 class House(Struct, frozen=True):
-    """What the endpoints work with. ``created_s`` is told as every model's time of creation, and
-    ``obstacles`` says what keeps the server from being ready.
+    """What the endpoints work with. ``now_s`` tells the time in seconds since 1970; ``obstacles``
+    says what keeps the server from being ready.
     """
 
     keys: KeyCheck
     limiter: Limiter
     inference: Inference
+    counting: Counting
+    responses: StoredResponses
     models: Models
     metrics: Metrics
     settings: ChatSettings
-    created_s: int
+    now_s: Callable[[], int]
     obstacles: Callable[[], Sequence[str]]
 
 
 def routes(house: House) -> list[Route]:
     admission = Admission(house.keys, house.limiter, house.metrics)
     operations = Operations(house.metrics, house.obstacles)
-    models = ModelList(admission, house.models, house.created_s)
+    models = ModelList(admission, house.models, house.now_s())
 
-    def chat(surface: Surface) -> Chat:
+    def chat(surface: ChatSurface) -> Chat:
         return Chat(surface, admission, house.inference, house.metrics, house.settings)
 
     completions = chat(CHAT_COMPLETIONS)
+    messages = Messages(chat(MESSAGES), chat(HYBRID))
+    count_tokens = CountTokens(admission, house.counting, house.settings)
+    responses = Responses(
+        admission,
+        house.inference,
+        house.responses,
+        house.metrics,
+        house.settings,
+        house.now_s,
+    )
+
+    def of_responses(path: str, **endpoints: Endpoint) -> Route:
+        return Route(path, spell=RESPONSES.spell_problem, **endpoints)
+
     table = [
         route
         for base in BASES
         for route in (
             Route(f"{base}/chat/completions", POST=completions),
+            Route(f"{base}/messages", POST=messages),
+            Route(
+                f"{base}/messages/count_tokens",
+                spell=MESSAGES.spell_problem,
+                POST=count_tokens,
+            ),
+            of_responses(f"{base}/responses", POST=responses.create),
+            of_responses(f"{base}/responses/{{id}}", GET=responses.one, DELETE=responses.delete),
+            of_responses(f"{base}/responses/{{id}}/cancel", POST=responses.cancel),
+            of_responses(f"{base}/responses/{{id}}/input_items", GET=responses.input_items),
             Route(f"{base}/models", GET=models.list),
             Route(f"{base}/models/{{id}}", GET=models.one),
         )

@@ -11,15 +11,23 @@ from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bandari.domain.chat import ChatRequest
 from bandari.domain.problem import Problem
 from bandari.service.inference import Opening
 from bandari.service.ports import FrameEncoder
+from bandari.service.tracing import request_id
 from bandari.wire.chat_completions import errors as chat_errors
+from bandari.wire.chat_completions import hybrid
 from bandari.wire.chat_completions.decode_request import decode_request
 from bandari.wire.chat_completions.encode_answer import StreamEncoder, WholeEncoder
 from bandari.wire.envelope import Envelope
+from bandari.wire.messages import decode_request as messages_request
+from bandari.wire.messages import encode_answer as messages_answer
+from bandari.wire.messages import errors as messages_errors
+from bandari.wire.messages.fields import NAMES as MESSAGES_NAMES
+from bandari.wire.responses.fields import NAMES as RESPONSES_NAMES
 from bandari.wire.sse import comment_frame
 from bandari.wire.typed_stream import errors as typed_errors
 from bandari.wire.typed_stream.encode_answer import (
@@ -35,15 +43,13 @@ class DecodeRequest(Protocol):
         ...
 
 
-class Surface(Struct, frozen=True):
+class Surface(Struct, frozen=True, kw_only=True):
     """``opening`` is what a stream begins with, ``headers`` what every answer carries.
 
     ``keepalive_ms`` is how long the protocol lets a stream be silent; the settings may say less.
     ``names`` are the protocol's names of fields that the house calls otherwise.
     """
 
-    decode: DecodeRequest
-    encoder: Callable[[ChatRequest, Opening], FrameEncoder]
     spell_problem: Callable[[Problem], bytes]
     opening: bytes = b""
     keepalive: bytes = comment_frame()
@@ -52,12 +58,28 @@ class Surface(Struct, frozen=True):
     names: Mapping[str, str] = {}
 
 
-def _envelope(prefix: str, opening: Opening) -> Envelope:
+class ChatSurface(Surface, frozen=True, kw_only=True):
+    """A surface whose requests are nothing but requests for an answer."""
+
+    decode: DecodeRequest
+    encoder: Callable[[ChatRequest, Opening], FrameEncoder]
+
+
+def renamed(problem: Problem, names: Mapping[str, str]) -> Problem:
+    """The problem with its field called as the client's protocol calls it."""
+    name = problem.param and names.get(problem.param)
+    if not name:
+        return problem
+    message = problem.message.replace(f"'{problem.param}'", f"'{name}'")
+    return replace(problem, param=name, message=message)
+
+
+def envelope_of(prefix: str, opening: Opening) -> Envelope:
     return Envelope(prefix + opening.id, opening.created_s, opening.model, opening.input_tokens)
 
 
 def _chat_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
-    envelope = _envelope("chatcmpl-", opening)
+    envelope = envelope_of("chatcmpl-", opening)
     sampling = request.sampling
     if request.stream:
         return StreamEncoder(envelope, choices=sampling.n, include_usage=request.include_usage)
@@ -66,19 +88,33 @@ def _chat_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
 
 def _typed_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
     return TypedStreamEncoder(
-        _envelope("chatcmpl-", opening),
+        envelope_of("chatcmpl-", opening),
         choices=request.sampling.n,
         include_usage=request.include_usage,
     )
 
 
-CHAT_COMPLETIONS: Final = Surface(
+def _messages_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
+    envelope = envelope_of("msg_", opening)
+    kind = messages_answer.StreamEncoder if request.stream else messages_answer.WholeEncoder
+    return kind(envelope)
+
+
+def _spell_for_messages(problem: Problem) -> bytes:
+    return messages_errors.encode_problem(renamed(problem, MESSAGES_NAMES), request_id.get())
+
+
+def _spell_for_responses(problem: Problem) -> bytes:
+    return chat_errors.encode_problem(renamed(problem, RESPONSES_NAMES))
+
+
+CHAT_COMPLETIONS: Final = ChatSurface(
     decode=decode_request,
     encoder=_chat_encoder,
     spell_problem=chat_errors.encode_problem,
 )
 
-TYPED_STREAM: Final = Surface(
+TYPED_STREAM: Final = ChatSurface(
     decode=partial(decode_request, always_streams=True),
     encoder=_typed_encoder,
     spell_problem=typed_errors.encode_problem,
@@ -88,3 +124,20 @@ TYPED_STREAM: Final = Surface(
     # Since 2026-11-01 (RFC 9745), in favour of the Responses surface.
     headers=((b"deprecation", b"@1793491200"),),
 )
+
+MESSAGES: Final = ChatSurface(
+    decode=messages_request.decode_request,
+    encoder=_messages_encoder,
+    spell_problem=_spell_for_messages,
+    keepalive=messages_answer.PING,
+    names=MESSAGES_NAMES,
+)
+
+HYBRID: Final = ChatSurface(
+    decode=hybrid.decode_request,
+    encoder=_chat_encoder,
+    spell_problem=chat_errors.encode_problem,
+)
+"""Messages without an ``anthropic-version``: Chat Completions with ``system`` beside."""
+
+RESPONSES: Final = Surface(spell_problem=_spell_for_responses, names=RESPONSES_NAMES)

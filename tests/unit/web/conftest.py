@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 from tests.support.client import Client, start
+from tests.support.responses_in_memory import ResponsesInMemory
 from tests.support.small_house import SmallHouse
 
 from bandari.domain import keys
 from bandari.domain.catalogue import Group
 from bandari.domain.keys import ApiKey
 from bandari.service.access import Access
+from bandari.service.counting import Counting
 from bandari.service.limiting import Limiter
+from bandari.service.responses import StoredResponses
 from bandari.web.app import App
-from bandari.web.chat import ChatSettings
+from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.routes import House, routes
 
@@ -44,16 +47,20 @@ class Front:
         self.metrics = house.metrics
         self.obstacles: list[str] = []
         self.logged: list[tuple[str, str, int, float]] = []
+        self.stored = ResponsesInMemory()
+        self.responses = StoredResponses(self.stored, house.clock, epoch=1, retention_ms=60_000)
         self.app = App(
             routes(
                 House(
                     keys=KeyCheck(Access(OneKey(), house.clock, PREFIX)),
                     limiter=Limiter({"default": Group("default", rate)}, house.clock),
                     inference=house.inference,
+                    counting=Counting(house.models, house.upstreams, house.estimates),
                     models=house.models,
                     metrics=house.metrics,
                     settings=ChatSettings(**settings),
-                    created_s=1_700_000_000,
+                    responses=self.responses,
+                    now_s=lambda: 1_700_000_000,
                     obstacles=lambda: self.obstacles,
                 )
             ),
