@@ -53,6 +53,8 @@ class Delivery:
         surface = self._surface
         keepalive_s = min(self._settings.keepalive_ms, surface.keepalive_ms) / 1000
         while (frames := await reader.read_within(keepalive_s, exchange.write_now)) != b"":
+            if exchange.has_left:
+                return
             await exchange.write(surface.keepalive if frames is None else frames)
         if recording.problem is None:
             await exchange.end()

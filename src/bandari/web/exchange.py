@@ -226,11 +226,12 @@ class Exchange:
             connection.send(head)
 
     def write_now(self, data: bytes) -> bool:
-        """More of the body, if nobody has to wait for that; to be called between writes only."""
+        """More of the body, if somebody is there and nobody has to wait for it.
+
+        To be called between writes only.
+        """
         connection = self._connection
-        if self.has_left:
-            return True
-        if connection.is_held_up:
+        if self.has_left or connection.is_held_up:
             return False
         if data:
             assert self.began, "an answer begins with its head"
@@ -243,7 +244,7 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """More of the body. Waits while the client does not read, as long as the server allows."""
-        while not self.write_now(data):
+        while not self.write_now(data) and not self.has_left:
             await self._connection.until_read()
 
     async def end(self) -> None:

@@ -343,7 +343,7 @@ async def test_nothing_is_written_to_a_client_that_has_left():
     client.not_reading = Gate()
     client.disconnect()
     await made.write(b"a")
-    assert made.write_now(b"b")
+    assert not made.write_now(b"b")
     client.not_reading.open()
     await made.end()
     assert len(client.written) == 1
