@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from bandari.domain.chat import ChatRequest
-from bandari.domain.faults import InvalidRequest, InvalidValue
+from bandari.domain.faults import ContextLengthExceeded, InvalidRequest, InvalidValue
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Ending
 from bandari.domain.outcome import Deny
 from bandari.domain.responses import StoredResponse
-from bandari.service.inference import Inference, Opening
+from bandari.service.generation import Generation, Keeper
+from bandari.service.inference import EncoderFactory, Inference, Opening
 from bandari.service.keeping import Keeping, SnapshotEncoder, ToKeep
 from bandari.service.ports import Metrics
 from bandari.service.responses import StoredResponses
@@ -26,6 +26,7 @@ from bandari.web.delivery import Delivery, begin_stream
 from bandari.web.exchange import Exchange
 from bandari.web.kept_encoder import KeptEncoder
 from bandari.web.surface import RESPONSES, envelope_of
+from bandari.wire.responses.compaction import CompactionEncoder, summary_of
 from bandari.wire.responses.decode_request import ResponsesRequest, decode_request
 from bandari.wire.responses.encode_answer import StreamEncoder, WholeEncoder
 from bandari.wire.responses.fields import ENCRYPTED_THOUGHTS, LOGPROBS
@@ -64,11 +65,11 @@ class Responses:
             return
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
         wanted = decode_request(body, max_messages=settings.max_messages)
-        request = await self._conversation(principal, wanted)
+        history = await self._history(principal, wanted)
         make_encoder = partial(self._encoder, wanted)
         keeping = self._keeping(principal, wanted, make_encoder) if wanted.store else None
-        generation = await self._inference.begin(
-            principal, request, keeping.make_encoder if keeping else make_encoder, keeping
+        generation = await self._begin(
+            principal, wanted, history, keeping.make_encoder if keeping else make_encoder, keeping
         )
         if isinstance(generation, Deny):
             await self._admission.tell(exchange, generation)
@@ -127,11 +128,54 @@ class Responses:
         items = with_ids(_items(response.input_items), names)
         await exchange.respond(200, problems.JSON, encode_input_items(items, page))
 
-    async def _conversation(self, principal: Principal, wanted: ResponsesRequest) -> ChatRequest:
+    async def compact(self, exchange: Exchange) -> None:
+        """``POST``: the conversation in short, written by the model."""
+        settings = self._settings
+        principal = await self._admission.admit(exchange)
+        if principal is None:
+            return
+        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
+        wanted = decode_request(body, max_messages=settings.max_messages)
+        history = await self._history(principal, wanted)
+        generation = await self._inference.begin(
+            principal,
+            summary_of(wanted.with_history(history)),
+            lambda opening: CompactionEncoder(envelope_of("resp_", opening)),
+        )
+        if isinstance(generation, Deny):
+            await self._admission.tell(exchange, generation)
+            return
+        unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
+        try:
+            await self._delivery.answer(exchange, generation)
+        finally:
+            unwatch()
+
+    async def _history(self, principal: Principal, wanted: ResponsesRequest) -> Sequence[Raw]:
         if wanted.previous_response_id is None:
-            return wanted.chat
+            return ()
         kept = await self._stored.history(principal.account_id, wanted.previous_response_id)
-        return wanted.with_history([item for items in kept for item in _items(items)])
+        return [item for items in kept for item in _items(items)]
+
+    async def _begin(
+        self,
+        principal: Principal,
+        wanted: ResponsesRequest,
+        history: Sequence[Raw],
+        make_encoder: EncoderFactory,
+        keeper: Keeper | None,
+    ) -> Generation | Deny:
+        """Begin with the whole conversation, or with as much of it as the window holds."""
+        request = wanted.with_history(history)
+        shorter = wanted.shortened(history)
+        while True:
+            try:
+                return await self._inference.begin(principal, request, make_encoder, keeper)
+            except ContextLengthExceeded as too_long:
+                fewer = next(shorter, None)
+                if fewer is None:
+                    raise too_long from None
+                request = fewer
 
     def _keeping(
         self,

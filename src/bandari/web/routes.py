@@ -22,7 +22,14 @@ from bandari.web.messages import CountTokens, Messages
 from bandari.web.models import ModelList
 from bandari.web.operations import Operations
 from bandari.web.responses import Responses
-from bandari.web.surface import CHAT_COMPLETIONS, HYBRID, MESSAGES, RESPONSES, TYPED_STREAM, ChatSurface
+from bandari.web.surface import (
+    CHAT_COMPLETIONS,
+    HYBRID,
+    MESSAGES,
+    RESPONSES,
+    TYPED_STREAM,
+    ChatSurface,
+)
 
 BASES: Final = ("/v1", "/api/v1/llm")
 """Every surface is served under both."""
@@ -80,6 +87,7 @@ def routes(house: House) -> list[Route]:
                 POST=count_tokens,
             ),
             of_responses(f"{base}/responses", POST=responses.create),
+            of_responses(f"{base}/responses/compact", POST=responses.compact),
             of_responses(f"{base}/responses/{{id}}", GET=responses.one, DELETE=responses.delete),
             of_responses(f"{base}/responses/{{id}}/cancel", POST=responses.cancel),
             of_responses(f"{base}/responses/{{id}}/input_items", GET=responses.input_items),

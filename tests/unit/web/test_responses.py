@@ -292,3 +292,68 @@ async def test_who_cannot_pay_is_told_and_nothing_is_kept(desk):
     client = await at.make(background=True)
     assert error_of(client)[0] == 402
     assert not at.front.stored.kept
+
+
+# -- made shorter ---------------------------------------------------------------------------------
+
+
+class Narrow(ScriptedUpstream):
+    """Finds as many tokens in a prompt as it has messages, times a thousand."""
+
+    async def count_input(self, request, model):
+        return 1000 * len(request.messages)
+
+
+LONG = [
+    {"role": "user", "content": "x" * 9000 + str(number)}
+    if number % 2 == 0
+    else {"role": "assistant", "content": "y" * 9000}
+    for number in range(13)
+]
+
+
+async def test_what_is_too_long_loses_its_oldest_items_if_that_is_allowed(desk):
+    upstream = Narrow(Script(*answer("Nzuri.")))
+    at = desk(SmallHouse(upstream))
+    client = await at.make(input=LONG)
+    assert error_of(client)[:2] == (400, "input")
+    client = await at.make(input=LONG, truncation="auto", instructions="Be brief.")
+    assert told(client)["status"] == "completed"
+    assert told(client)["truncation"] == "auto"
+    assert "x-bandari-ignored" not in client.headers
+    turns = upstream.calls[0].request.messages
+    assert turns[0].parts[0].text == "Be brief."
+    assert turns[1].role == "user"
+    assert turns[-1].parts[0].text == LONG[-1]["content"]
+    assert 2 < len(turns) <= 8
+    assert at.house.books.wallet().held == 0
+
+
+async def test_what_is_too_long_by_itself_is_refused(desk):
+    at = desk(SmallHouse(ScriptedUpstream(Script(*answer("a")), input_tokens=9000)))
+    client = await at.make(input="x" * 9000, truncation="auto")
+    assert error_of(client)[:2] == (400, "input")
+    assert at.house.books.wallet().free == 1_000_000
+
+
+async def test_a_conversation_is_compacted_and_goes_on_from_its_summary(desk):
+    upstream = ScriptedUpstream(
+        Script(*answer("Nzuri.")),
+        Script(*answer("They greeted.", prompt=12, output=4)),
+        Script(*answer("Ndiyo.")),
+    )
+    at = desk(SmallHouse(upstream))
+    first = told(await at.make())
+    client, task = at.start(f"{PATH}/compact", previous_response_id=first["id"], input="Hm?")
+    await task
+    compacted = told(client)
+    assert compacted["object"] == "response.compaction"
+    assert compacted["usage"]["total_tokens"] == 16
+    assert "x-bandari-receipt" in client.headers
+    asked = upstream.calls[1].request.messages
+    assert [turn.role for turn in asked] == ["user", "assistant", "user", "user"]
+    assert "summary" in asked[-1].parts[0].text
+    await at.make(input=[*compacted["output"], {"role": "user", "content": "Kweli?"}])
+    went_on = upstream.calls[2].request.messages
+    assert "They greeted." in went_on[0].parts[0].text
+    assert went_on[1].parts[0].text == "Kweli?"

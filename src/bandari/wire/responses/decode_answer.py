@@ -94,7 +94,7 @@ class AnswerDecoder:
     def body(self, body: bytes) -> Sequence[Event]:
         """What a whole, unstreamed answer says."""
         response = decode(_read_response, body)
-        if response.output is None and response.status is None and _is_given(response.error):
+        if _is_given(response.error):
             raise read_stream_error(body)
         if response.status not in (None, "completed", "incomplete", "failed"):
             raise UpstreamMalformed("The model's provider sent an answer that has not ended.")

@@ -8,7 +8,7 @@ keeps it, and where, is not this file's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -39,6 +39,7 @@ from bandari.wire.responses.options import (
     untold_parts,
 )
 from bandari.wire.responses.tools import Choice, Offer, read_offer
+from bandari.wire.responses.truncation import shortened
 
 TOOLS_OVERHEAD_BYTES: Final = 1024
 """What a chat template may write around tools, beyond their JSON."""
@@ -113,13 +114,27 @@ class ResponsesRequest(Struct, frozen=True):
 
         Raises the ``CallerFault`` that names the result of a call that nobody made.
         """
-        total = len(items) + len(self.items)
+        if not items and self.previous_response_id is None:
+            return self.chat
+        self._check_length(len(items))
+        return _joined(self.chat, self.instructions, items, self.items, is_whole=True)
+
+    def shortened(self, items: Sequence[Raw]) -> Iterator[ChatRequest]:
+        """The same without the oldest items, fewer of them each time, where the client allows it.
+
+        Empty where it does not, and where nothing can be left out.
+        """
+        if self.truncation == "auto":
+            for rest in shortened([*items, *self.items]):
+                yield _joined(self.chat, self.instructions, (), rest, is_whole=True)
+
+    def _check_length(self, history: int) -> None:
+        total = history + len(self.items)
         if total > self.max_messages:
             raise InvalidValue(
                 f"The conversation may hold at most {self.max_messages} items, and holds {total}.",
                 param="previous_response_id",
             )
-        return _joined(self.chat, self.instructions, items, self.items, is_whole=True)
 
 
 def decode_request(body: bytes, *, max_messages: int = 10_000) -> ResponsesRequest:
@@ -152,7 +167,7 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ResponsesReque
             PROTOCOL,
             _kept_fields(fields, offer, is_bare=is_bare),
             _unknown(fields, values, offer),
-            tuple(sorted(_untold(values, text, reasoning, offer))),
+            tuple(sorted(_untold(text, reasoning, offer))),
         ),
     )
     return ResponsesRequest(
@@ -318,11 +333,6 @@ def _unknown(fields: Mapping[str, Raw], values: Mapping[str, Any], offer: Offer)
     return tuple(sorted(names))
 
 
-def _untold(
-    values: Mapping[str, Any], text: TextOptions, reasoning: ReasoningOptions, offer: Offer
-) -> set[str]:
+def _untold(text: TextOptions, reasoning: ReasoningOptions, offer: Offer) -> set[str]:
     """What only an upstream of this protocol can be told."""
-    names = {*untold_parts(text, reasoning), *offer.untold}
-    if values.get("truncation") == "auto":
-        names.add("truncation")
-    return names
+    return {*untold_parts(text, reasoning), *offer.untold}

@@ -327,6 +327,14 @@ def test_an_answer_with_a_call_that_was_cut_short_was_cut_short() -> None:
     assert tell(call, end) == [ToolCallDelta(0, 0, "", "c", "f"), CUT]
 
 
+@pytest.mark.parametrize("output", [{}, {"output": []}])
+def test_a_body_that_failed_without_a_reason_is_a_fault_still(output: dict[str, Any]) -> None:
+    body = json.dumps({"status": "failed", "error": None, **output}).encode()
+    with pytest.raises(UpstreamFault) as caught:
+        AnswerDecoder().body(body)
+    assert type(caught.value) is UpstreamFault
+
+
 @pytest.mark.parametrize("kind", ["completed", "failed"])
 def test_a_response_that_failed_is_a_fault_whatever_its_event_says(kind: str) -> None:
     response = {"status": "failed", "error": {"code": "server_error", "message": "no GPU"}}
@@ -460,6 +468,9 @@ def test_an_index_counts_for_more_than_an_id() -> None:
         done(0, id="x3", arguments="{}", **call),
     ]
     assert tell(*events) == [ToolCallDelta(0, 0, "", "c", "f"), ToolCallDelta(0, 0, "{}")]
+    same = [added(n, id="x", type="function_call", call_id=n, name="f") for n in (0, 1)]
+    piece = told("response.function_call_arguments.delta", output_index=0, item_id="x", delta="[]")
+    assert tell(*same, piece)[-1] == ToolCallDelta(0, 0, "[]")
 
 
 def test_an_index_that_is_used_again_is_a_new_item() -> None:
@@ -696,10 +707,11 @@ def test_a_call_without_arguments_is_completed_before_the_cut() -> None:
     assert events == [ToolCallDelta(0, 0, "", "c0", "f"), ToolCallDelta(0, 0, "{}"), CALLED]
 
 
-def test_a_body_is_cut_at_its_second_call() -> None:
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_a_body_is_cut_at_its_second_call(status: str) -> None:
     calls = [{**call(n), "arguments": "[]"} for n in (0, 1)]
     message = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
-    body = json.dumps({"status": "completed", "output": [*calls, message]}).encode()
+    body = json.dumps({"status": status, "output": [*calls, message]}).encode()
     decoder = AnswerDecoder(single_call=True)
     assert list(decoder.body(body)) == [
         ToolCallDelta(0, 0, "", "c0", "f"),
@@ -727,6 +739,7 @@ def test_several_calls_are_kept_where_they_may_come() -> None:
         added(0, type="web_search_call", arguments={}, content=5, summary="x", name=7),
         done(0, type="mcp_call", output=[], content=5, encrypted_content=[]),
         done(0, type="message", content=None),
+        done(0, type="message", content=[{"type": "output_text"}, {"type": "refusal"}]),
         done(0, type="reasoning", summary=None),
         told("response.mcp_call.failed", error={"message": "theirs"}),
         told("response.some_new_thing", delta={}, item=5, output_index="0", logprobs=7),
@@ -761,6 +774,7 @@ def test_an_event_may_be_typed_by_its_name_alone() -> None:
         b'{"type":"response.output_text.delta","delta":"a","logprobs":[{"token":"a"}]}',
         b'{"type":"response.output_text.delta","logprobs":[{"token":"x","logprob":1e999}]}',
         b'{"type":"response.output_text.done","logprobs":[{"token":"","logprob":0,"bytes":[-1]}]}',
+        b'{"type":"response.output_text.done","logprobs":[{"token":"","logprob":0,"bytes":[256]}]}',
         b'{"type":"response.output_item.added"}',
         b'{"type":"response.output_item.added","item":5}',
         b'{"type":"response.output_item.added","item":{"type":5}}',

@@ -184,7 +184,6 @@ def test_every_parameter_at_once() -> None:
         "reasoning.summary",
         "text.format.description",
         "text.verbosity",
-        "truncation",
     )
 
 
