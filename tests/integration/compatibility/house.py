@@ -1,0 +1,132 @@
+"""The whole way of a request, without sockets: endpoints, codecs, books, and a provider's bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from tests.support.client import Client, request
+from tests.support.responses_in_memory import ResponsesInMemory
+from tests.support.samples import a_model
+from tests.support.small_house import SmallHouse
+
+from bandari.adapters.providers.protocols import PROTOCOLS
+from bandari.adapters.providers.upstream import Address, ProviderUpstream
+from bandari.domain import keys
+from bandari.domain.catalogue import Target
+from bandari.domain.keys import ApiKey
+from bandari.service.access import Access
+from bandari.service.counting import Counting
+from bandari.service.limiting import Limiter
+from bandari.service.responses import StoredResponses
+from bandari.web.app import App
+from bandari.web.chat_settings import ChatSettings
+from bandari.web.keys import KeyCheck
+from bandari.web.routes import House, routes
+from bandari.wire.dialect import Dialect
+
+PREFIX = "bd_test_"
+KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
+PATHS = {
+    "chat_completions": "/v1/chat/completions",
+    "messages": "/v1/messages",
+    "responses": "/v1/responses",
+}
+
+
+class _OneKey:
+    async def find_key(self, digest: bytes) -> tuple[ApiKey, tuple[str, ...]]:
+        return ApiKey(3, 1, "amina", "k", "default", "…", 0), ("TOKEN",)
+
+
+class PlayedReply:
+    """The port ``Reply``: bytes that are there at once."""
+
+    def __init__(self, body: bytes, content_type: str) -> None:
+        self.status = 200
+        self._content_type = content_type
+        self._body = body
+
+    def header(self, name: str) -> str | None:
+        return self._content_type if name == "content-type" else None
+
+    async def chunk(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        return bool(self._body) and not take(await self.chunk())
+
+    async def body(self, max_bytes: int) -> bytes:
+        assert len(self._body) <= max_bytes
+        return await self.chunk()
+
+
+class PlayedTransport:
+    """The port ``Transport``: one answer to everything; remembers what was asked."""
+
+    def __init__(self, body: bytes, *, is_stream: bool) -> None:
+        self._body = body
+        self._content_type = "text/event-stream" if is_stream else "application/json"
+        self.asked: list[dict[str, Any]] = []
+
+    def post(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> AbstractAsyncContextManager[PlayedReply]:
+        del url, headers
+        self.asked.append(json.loads(body))
+        return self._reply()
+
+    @asynccontextmanager
+    async def _reply(self) -> AsyncIterator[PlayedReply]:
+        yield PlayedReply(self._body, self._content_type)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Crossing:
+    """A client of one protocol over a provider of another, which answers with ``body``."""
+
+    def __init__(self, upstream: str, body: bytes, *, streams: bool) -> None:
+        self.transport = PlayedTransport(body, is_stream=streams)
+        provider = ProviderUpstream(
+            "acme",
+            self.transport,
+            lambda: Address("https://llm.acme.example/v1", {}),
+            PROTOCOLS[upstream],
+            Dialect(streams=streams),
+        )
+        self.house = SmallHouse(
+            {"acme": provider},  # type: ignore[dict-item]
+            model=a_model(targets=(Target("acme", "acme-1"),)),
+        )
+        house = self.house
+        self._app = App(
+            routes(
+                House(
+                    keys=KeyCheck(Access(_OneKey(), house.clock, PREFIX)),  # type: ignore[arg-type]
+                    limiter=Limiter({}, house.clock),
+                    inference=house.inference,
+                    counting=Counting(house.models, house.upstreams, house.estimates),
+                    responses=StoredResponses(
+                        ResponsesInMemory(), house.clock, epoch=1, retention_ms=60_000
+                    ),
+                    models=house.models,
+                    metrics=house.metrics,
+                    settings=ChatSettings(),
+                    now_s=lambda: 1_700_000_000,
+                    obstacles=list,
+                )
+            ),
+            house.metrics,
+            lambda: "req_made",
+            lambda *_: None,
+        )
+
+    async def ask(self, client: str, fields: Mapping[str, Any]) -> Client:
+        body = json.dumps({"model": "bandari-1", **fields}, separators=(",", ":")).encode()
+        headers = [("x-api-key", KEY), ("anthropic-version", "2023-06-01")]
+        return await request(self._app, "POST", PATHS[client], headers=headers, body=body)
