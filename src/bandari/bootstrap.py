@@ -15,6 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +27,7 @@ from bandari.adapters.engine.status import Ready
 from bandari.adapters.engine.supervisor import EngineSupervisor
 from bandari.adapters.entropy import Entropy
 from bandari.adapters.metrics import PrometheusMetrics
+from bandari.adapters.providers.embeddings import ProviderEmbeddings
 from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES, TOKENIZER
 from bandari.adapters.providers.protocols import PROTOCOLS, UpstreamProtocol
 from bandari.adapters.providers.tokenizers import TOKENIZERS
@@ -40,13 +42,15 @@ from bandari.service import upkeep
 from bandari.service.access import Access
 from bandari.service.books import Books
 from bandari.service.counting import Counting
+from bandari.service.embedding import Embedding
 from bandari.service.estimates import Estimates
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.inference import Inference
 from bandari.service.inference import Settings as InferenceSettings
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models, OpenProvider
-from bandari.service.ports import Upstream
+from bandari.service.open_requests import OpenRequests
+from bandari.service.ports import EmbeddingUpstream, Upstream
 from bandari.service.responses import StoredResponses
 from bandari.web import listener
 from bandari.web.app import App, LogRequest
@@ -86,6 +90,7 @@ class Listening(Struct, frozen=True):
     store: Store
     models: Sequence[Model]
     engine: EngineSupervisor | None = None
+    embedding_engine: EngineSupervisor | None = None
 
 
 OnListening = Callable[[Listening], Awaitable[None]]
@@ -129,6 +134,15 @@ def engine_settings(settings: Settings) -> EngineSettings:
     )
 
 
+def embedding_engine_settings(settings: Settings) -> EngineSettings:
+    """The same, for the model that makes vectors."""
+    path = settings.engine.embedding_model
+    assert path is not None, "configuration names a file for a local model that embeds"
+    return msgspec.structs.replace(
+        engine_settings(settings), model_path=path, embeds=True, prompt_cache_mib=0
+    )
+
+
 def serve(settings: Settings, on_listening: OnListening | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises what keeps the server from starting.
 
@@ -156,8 +170,13 @@ async def _serve(
         store = await stack.enter_async_context(
             open_books(settings, lambda operations, seconds: metrics.committed(seconds, operations))
         )
-        engine = await _started_engine(settings, stack, stop)
-        if stop.is_set():
+        engine = embedding_engine = None
+        if settings.uses_engine:
+            engine = _engine(engine_settings(settings), stack)
+        if settings.uses_embedding_engine:
+            embedding_engine = _engine(embedding_engine_settings(settings), stack)
+        engines = [each for each in (engine, embedding_engine) if each is not None]
+        if not await _started(engines, stop):
             return
         epoch = await store.ledger.open_epoch(clock.now_ms())
 
@@ -170,11 +189,14 @@ async def _serve(
         )
         await responses.fail_dead()
         models = await _pinned_models(settings, store)
-        upstreams = _upstreams(settings, engine, stack)
+        transports = _transports(settings, stack)
+        upstreams = _upstreams(settings, engine, transports)
         estimates = Estimates(await store.ledger.experience())
+        books = Books(store.ledger)
+        open_requests = OpenRequests(settings.server.max_open_requests)
         inference = Inference(
             models=models,
-            books=Books(store.ledger),
+            books=books,
             upstreams=upstreams,
             clock=clock,
             metrics=metrics,
@@ -185,6 +207,19 @@ async def _serve(
                 max_open=settings.server.max_open_requests,
                 max_recording_bytes=settings.server.recording_max_bytes,
             ),
+            open_requests=open_requests,
+        )
+        embedding = Embedding(
+            models=models,
+            books=books,
+            ledger=store.ledger,
+            upstreams=_embedding_upstreams(settings, embedding_engine, transports),
+            clock=clock,
+            metrics=metrics,
+            estimates=estimates,
+            epoch=epoch,
+            random_bytes=entropy,
+            open_requests=open_requests,
         )
 
         house = House(
@@ -192,12 +227,13 @@ async def _serve(
             limiter=Limiter(settings.groups, clock),
             inference=inference,
             counting=Counting(models, upstreams, estimates),
+            embedding=embedding,
             responses=responses,
             models=models,
             metrics=metrics,
             settings=_chat_settings(settings.server),
             now_s=lambda: clock.now_ms() // 1000,
-            obstacles=lambda: _obstacles(engine, inference),
+            obstacles=lambda: _obstacles(engines, inference),
         )
 
         def new_request_id() -> str:
@@ -210,7 +246,7 @@ async def _serve(
             url = listener.url_of(bound)
             _log.info("serving", extra={"detail": url, "pid": os.getpid()})
             if on_listening is not None:
-                await on_listening(Listening(url, store, models.all(), engine))
+                await on_listening(Listening(url, store, models.all(), engine, embedding_engine))
             await stop.wait()
             _log.info("draining")
             await inference.drain(settings.server.drain_timeout_ms / 1000)
@@ -236,24 +272,25 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
 
 
-async def _started_engine(
-    settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
-) -> EngineSupervisor | None:
-    """The engine, ready; None if no model needs it, or if it takes longer than the wish to stop."""
-    if not settings.uses_engine:
-        return None
-    engine = EngineSupervisor(engine_settings(settings))
+def _engine(settings: EngineSettings, stack: AsyncExitStack) -> EngineSupervisor:
+    engine = EngineSupervisor(settings)
     stack.push_async_callback(engine.stop)
-    starting = asyncio.create_task(engine.start())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    return engine
+
+
+async def _started(engines: Sequence[EngineSupervisor], stop: asyncio.Event) -> bool:
+    """Have them ready, side by side. False if that takes longer than the wish to stop."""
+    starting = asyncio.gather(*(engine.start() for engine in engines))
+    stopping = asyncio.ensure_future(stop.wait())
+    waiting: set[asyncio.Future[Any]] = {starting, stopping}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not starting.done():
         starting.cancel()
         await asyncio.wait({starting})
-        return None
+        return False
     await starting
-    return engine
+    return not stop.is_set()
 
 
 async def _pinned_models(settings: Settings, store: Store) -> Models:
@@ -272,17 +309,29 @@ async def _pinned_models(settings: Settings, store: Store) -> Models:
     return Models(models, open_providers, settings.default_provider)
 
 
+def _transports(settings: Settings, stack: AsyncExitStack) -> Mapping[str, HttpTransport]:
+    """One for each provider, whatever it is asked for, and one for both engines."""
+    transports = {
+        name: HttpTransport(_timeouts(provider), provider.max_connections)
+        for name, provider in settings.providers.items()
+    }
+    transports[LOCAL] = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
+    for transport in transports.values():
+        stack.push_async_callback(transport.close)
+    return transports
+
+
 def _upstreams(
-    settings: Settings, engine: EngineSupervisor | None, stack: AsyncExitStack
+    settings: Settings,
+    engine: EngineSupervisor | None,
+    transports: Mapping[str, HttpTransport],
 ) -> dict[str, Upstream]:
     upstreams: dict[str, Upstream] = {}
     for name, provider in settings.providers.items():
-        transport = HttpTransport(_timeouts(provider), provider.max_connections)
-        stack.push_async_callback(transport.close)
         protocol = PROTOCOLS[provider.protocol]
         upstreams[name] = ProviderUpstream(
             name,
-            transport,
+            transports[name],
             _always(_address(provider, protocol)),
             protocol,
             Dialect(
@@ -294,16 +343,43 @@ def _upstreams(
             tokenizer=TOKENIZERS.get(provider.tokenizer),
         )
     if engine is not None:
-        transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
-        stack.push_async_callback(transport.close)
         protocol = PROTOCOLS["chat_completions"]
         upstreams[LOCAL] = ProviderUpstream(
             LOCAL,
-            transport,
+            transports[LOCAL],
             lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
             protocol,
             LLAMA_CPP,
             max_choices=MAX_CHOICES,
+            tokenizer=TOKENIZER,
+        )
+    return upstreams
+
+
+def _embedding_upstreams(
+    settings: Settings,
+    engine: EngineSupervisor | None,
+    transports: Mapping[str, HttpTransport],
+) -> dict[str, EmbeddingUpstream]:
+    """Those that speak OpenAI's protocols; the others have no embeddings to ask for."""
+    protocol = PROTOCOLS["chat_completions"]
+    upstreams: dict[str, EmbeddingUpstream] = {
+        name: ProviderEmbeddings(
+            name,
+            transports[name],
+            _always(_address(provider, protocol)),
+            Dialect(extra_fields=frozenset(provider.extra_fields)),
+            tokenizer=TOKENIZERS.get(provider.tokenizer),
+        )
+        for name, provider in settings.providers.items()
+        if provider.protocol == "chat_completions"
+    }
+    if engine is not None:
+        upstreams[LOCAL] = ProviderEmbeddings(
+            LOCAL,
+            transports[LOCAL],
+            lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
+            Dialect(),
             tokenizer=TOKENIZER,
         )
     return upstreams
@@ -346,10 +422,13 @@ def _chat_settings(server: Server) -> ChatSettings:
     )
 
 
-def _obstacles(engine: EngineSupervisor | None, inference: Inference) -> Sequence[str]:
+def _obstacles(engines: Sequence[EngineSupervisor], inference: Inference) -> Sequence[str]:
     obstacles = []
     if inference.is_draining:
         obstacles.append("the server is shutting down")
-    if engine is not None and not isinstance(engine.status, Ready):
-        obstacles.append(f"the engine is {type(engine.status).__name__.lower()}")
+    obstacles += [
+        f"the engine is {type(engine.status).__name__.lower()}"
+        for engine in engines
+        if not isinstance(engine.status, Ready)
+    ]
     return obstacles

@@ -32,7 +32,7 @@ async def ask(server: Server, story: Story, saw_end: SawEnd) -> None:
     asked_at = loop.time()
 
     def make_encoder(opening: Opening) -> FrameEncoder:
-        story.hold_id = opening.id.replace("chatcmpl-", "rcpt_")
+        story.hold_id = f"rcpt_{opening.id}"
         return SimulatedEncoder(streams=story.request.stream)
 
     giving_up: asyncio.TimerHandle | None = None

@@ -21,6 +21,7 @@ from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation
 from bandari.service.inference import Inference, Settings
 from bandari.service.models import Models
+from bandari.service.open_requests import OpenRequests
 
 
 class SmallHouse:
@@ -33,6 +34,7 @@ class SmallHouse:
         balance: int = 1_000_000,
         model: Model | None = None,
         settings: Settings | None = None,
+        open_requests: OpenRequests | None = None,
     ) -> None:
         if upstreams is None or isinstance(upstreams, ScriptedUpstream):
             upstreams = {"acme": upstreams or ScriptedUpstream()}
@@ -55,6 +57,7 @@ class SmallHouse:
             epoch=1,
             random_bytes=self._random_bytes,
             settings=settings or Settings(),
+            open_requests=open_requests,
         )
 
     def _random_bytes(self, count: int) -> bytes:

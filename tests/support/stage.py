@@ -10,8 +10,8 @@ from typing import NamedTuple
 from tests.support.acting_upstream import Act, ActingUpstream, acting_upstream
 from tests.support.server import Bandari, running
 
-ACTED = "acted"
-"""The model's id."""
+ACTED, EMBEDDED = "acted", "embedded"
+"""The models' ids."""
 
 CREDIT = 10_000_000
 _CONFIG = """
@@ -19,6 +19,9 @@ _CONFIG = """
 base_url = "{url}"
 [models.acted]
 targets = ["stage:acted"]
+[models.embedded]
+targets = ["stage:embedded"]
+kind = "embedding"
 """
 
 

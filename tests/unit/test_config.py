@@ -21,7 +21,7 @@ from bandari.config import (
 )
 from bandari.config.values import LimitsTable, ModelTable, PriceTable, TargetTable
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import Defaults, Group, Target
+from bandari.domain.catalogue import EMBEDDING, GENERATING, Defaults, Group, Target
 from bandari.domain.pricing import RateCard, token_card
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bandari.toml"
@@ -428,6 +428,88 @@ def test_a_long_value_is_shortened_and_control_characters_are_spelled(problems):
     assert "\n" not in line
 
 
+# Models that make vectors
+
+
+def embedder(more: str = "", targets: str = '["acme:e"]') -> str:
+    return f'[models."e"]\nkind = "embedding"\ntargets = {targets}\n{more}\n'
+
+
+def test_a_model_that_embeds(read):
+    settings = read(provider() + embedder("takes_dimensions = true\ncontext_window = 512"))
+    (served,) = settings.models
+    assert served.endpoints == EMBEDDING
+    assert (served.context_window, served.takes_dimensions) == (512, True)
+    assert not settings.uses_engine
+    assert not settings.uses_embedding_engine
+
+
+def test_a_model_writes_unless_its_kind_is_another(read):
+    for more in ("", 'kind = "chat"'):
+        settings = read(model(more))
+        assert settings.models[0].endpoints == GENERATING
+        assert settings.uses_engine
+        assert not settings.uses_embedding_engine
+
+
+def test_the_engine_in_the_box_embeds_with_a_file_of_its_own(read, tmp_path):
+    local = embedder(targets='["local:e"]')
+    settings = read('[engine]\nembedding_model = "e.gguf"\n' + local)
+    assert settings.engine.embedding_model == tmp_path / "e.gguf"
+    assert settings.engine.model is None
+    assert settings.uses_embedding_engine
+    assert not settings.uses_engine
+
+
+def test_a_model_that_embeds_needs_no_price_of_an_output(read):
+    (served,) = read(provider() + embedder("prices.KES.input_per_million = 7")).models
+    (card,) = served.rate_cards
+    assert (card.input_per_million, card.output_per_million) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            embedder(targets='["local:e"]'),
+            "3: models.e.targets: has the target local, and [engine]",
+        ),
+        (
+            '[engine]\nembedding_model = "e.gguf"\n'
+            + embedder("takes_dimensions = true", '["local:e"]'),
+            "6: models.e.takes_dimensions: the engine in the box gives whole vectors only",
+        ),
+        (
+            provider() + embedder("max_output_tokens = 5"),
+            "7: models.e.max_output_tokens: has no meaning for a model of kind 'embedding'",
+        ),
+        (
+            provider() + embedder("defaults = {}"),
+            "7: models.e.defaults: has no meaning for a model of kind 'embedding'",
+        ),
+        (
+            model("takes_dimensions = true"),
+            "3: models.m.takes_dimensions: is for models of kind 'embedding' only",
+        ),
+        (
+            provider('protocol = "messages"') + embedder(),
+            "6: models.e.targets: the provider 'acme' speaks 'messages', which has no embeddings",
+        ),
+        (
+            model('kind = "vectors"'),
+            "3: models.m.kind: expected one of 'chat', 'embedding', got 'vectors'",
+        ),
+        (
+            provider() + model("prices.KES.input_per_million = 7"),
+            "6: models.m.prices.KES.output_per_million: is missing",
+        ),
+    ],
+)
+def test_what_has_no_meaning_for_a_models_kind_is_refused(problems, text, line):
+    (found,) = problems(text)
+    assert found.startswith(line)
+
+
 # The example names every key with its default
 
 
@@ -448,7 +530,7 @@ def test_the_example_documents_every_key_with_its_default(read):
     assert settings.groups["default"].requests_per_minute == 600
     assert settings.models[0].bounds == Bounds()
     assert settings.models[0].owned_by == "bandari"
-    assert structs.replace(settings.engine, model=None) == bare.engine
+    assert structs.replace(settings.engine, model=None, embedding_model=None) == bare.engine
 
     def keys(kind: type) -> set[str]:
         return {item.name for item in structs.fields(kind)}

@@ -17,6 +17,7 @@ from bandari.cli.common import DEFAULTS, Common, Whole, command_group
 from bandari.cli.failure import CommandFailed
 from bandari.cli.printing import say, say_json
 from bandari.config import Settings
+from bandari.domain.catalogue import Endpoint
 from bandari.service.administration import FIRST_ACCOUNT, FIRST_CREDIT
 
 app = command_group("serve", COMMANDS["serve"])
@@ -66,7 +67,8 @@ async def _greet(listening: Listening, settings: Settings, as_json: bool) -> Non
     """Say where the server is; to somebody who has no key yet, give one and show its use."""
     made = await administration_of(listening.store, settings).first_key()
     key = None if made is None else made.text
-    model = listening.models[0].id if listening.models else "MODEL"
+    chats = (each.id for each in listening.models if Endpoint.CHAT_COMPLETIONS in each.endpoints)
+    model = next(chats, "MODEL")
     if as_json:
         say_json({"url": listening.url, "key": key})
     else:

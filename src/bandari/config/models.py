@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bandari.config.checks import check_asset, check_bounds, check_defaults, check_model_id
@@ -14,13 +14,15 @@ from bandari.config.values import (
     Engine,
     ModelTable,
     PriceTable,
+    Provider,
     TargetTable,
 )
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import LOCAL, Defaults, Model, Target
+from bandari.domain.catalogue import EMBEDDING, GENERATING, LOCAL, Defaults, Model, Target
 from bandari.domain.pricing import RateCard, token_card
 
 _APART: Final = ("targets", "prices")
+_OF_WRITING: Final = ("max_output_tokens", "defaults", "bounds")
 
 
 def read_models(
@@ -53,6 +55,23 @@ def read_models(
     return tuple(models)
 
 
+def check_embedders(
+    models: Sequence[Model], providers: Mapping[str, Provider], problems: Problems
+) -> None:
+    """A model that embeds has targets that can."""
+    for model in models:
+        if model.endpoints != EMBEDDING:
+            continue
+        for target in model.targets:
+            provider = providers.get(target.provider)
+            if provider is not None and provider.protocol != "chat_completions":
+                problems.add(
+                    ("models", model.id, "targets"),
+                    f"the provider '{target.provider}' speaks '{provider.protocol}', "
+                    "which has no embeddings",
+                )
+
+
 def _model_in_the_box(engine: Engine) -> Model:
     return Model(
         id=DEFAULT_MODEL,
@@ -79,8 +98,11 @@ def _read_model(
         return None
     rest = {key: value for key, value in keys.items() if key not in _APART}
     table = reader.struct(rest, ModelTable, path, _APART)
+    embeds = keys.get("kind") == "embedding"
     targets = _read_targets(keys.get("targets"), (*path, "targets"), reader, problems, providers)
-    cards = _read_prices(model_id, keys.get("prices", {}), (*path, "prices"), reader, problems)
+    cards = _read_prices(
+        model_id, keys.get("prices", {}), (*path, "prices"), reader, problems, embeds
+    )
     if table is None or not targets:
         return None
     is_local = any(target.provider == LOCAL for target in targets)
@@ -98,6 +120,7 @@ def _read_model(
         problems.add(
             (*path, "max_output_tokens"), f"{output} is more than the context window of {window}"
         )
+    _check_kind(keys, table, is_local, engine, path, problems)
     check_bounds(table.bounds, (*path, "bounds"), problems)
     check_defaults(table.defaults, table.bounds, output, (*path, "defaults"), problems)
     return Model(
@@ -110,7 +133,34 @@ def _read_model(
         bounds=table.bounds,
         owned_by=table.owned_by,
         aliases=table.aliases,
+        endpoints=EMBEDDING if embeds else GENERATING,
+        takes_dimensions=table.takes_dimensions,
     )
+
+
+def _check_kind(
+    keys: Mapping[str, object],
+    table: ModelTable,
+    is_local: bool,
+    engine: Engine,
+    path: Path,
+    problems: Problems,
+) -> None:
+    """What a model says must have a meaning for one of its kind."""
+    if table.kind == "chat":
+        if table.takes_dimensions:
+            problems.add((*path, "takes_dimensions"), "is for models of kind 'embedding' only")
+        return
+    for name in _OF_WRITING:
+        if name in keys:
+            problems.add((*path, name), "has no meaning for a model of kind 'embedding'")
+    if is_local and engine.embedding_model is None:
+        problems.add(
+            (*path, "targets"),
+            "has the target local, and [engine] embedding_model does not name a file for it",
+        )
+    if is_local and table.takes_dimensions:
+        problems.add((*path, "takes_dimensions"), "the engine in the box gives whole vectors only")
 
 
 def _read_targets(
@@ -165,11 +215,19 @@ def _target(
 
 
 def _read_prices(
-    model_id: str, value: object, path: Path, reader: TableReader, problems: Problems
+    model_id: str,
+    value: object,
+    path: Path,
+    reader: TableReader,
+    problems: Problems,
+    embeds: bool,
 ) -> tuple[RateCard, ...]:
+    """A model that ``embeds`` has no output, and need not say what it costs."""
     cards: list[RateCard] = []
     for asset, content in (reader.table(value, path) or {}).items():
         check_asset(asset, (*path, asset), problems)
+        if embeds and isinstance(content, dict):
+            content = {"output_per_million": 0, **content}  # noqa: PLW2901 - the same table, whole
         price = reader.struct(content, PriceTable, (*path, asset))
         if price is None:
             continue

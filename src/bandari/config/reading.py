@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import structs
 
 from bandari.config import checks
-from bandari.config.models import read_models
+from bandari.config.models import check_embedders, read_models
 from bandari.config.positions import line_of, lines_of
 from bandari.config.tables import Problems, TableReader, suggestion
 from bandari.config.values import (
@@ -145,6 +145,7 @@ def _read(
     models = read_models(
         document.get("models", {}), reader, problems, (LOCAL, *names), engine or Engine()
     )
+    check_embedders(models, providers, problems)
     if top is not None and top.default_provider not in (LOCAL, *names):
         problems.add(
             ("default_provider",),
@@ -181,6 +182,7 @@ def _read(
                 if overrides.model is not None
                 else _absolute(engine.model, here)
             ),
+            embedding_model=_absolute(engine.embedding_model, here),
         ),
         models=models,
         groups=groups,

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 
 from bandari.domain.bounds import MAX_CHOICES, MAX_INTEGER, Bounds
-from bandari.domain.catalogue import LOCAL, Defaults, Group, Model
+from bandari.domain.catalogue import LOCAL, Defaults, Endpoint, Group, Model
 
 DEFAULT_MODEL: Final = "bandari-tiny"
 """The public id, and the engine's name, of the model in the box."""
@@ -58,11 +58,13 @@ class Provider(Struct, frozen=True, kw_only=True):
 class Engine(Struct, frozen=True, kw_only=True):
     """The engine in the box. ``context_window`` is in tokens per slot.
 
-    ``model`` is a GGUF file; None is the one that comes with the package. ``threads`` 0 leaves the
-    number to the engine.
+    ``model`` is a GGUF file; None is the one that comes with the package. ``embedding_model`` is
+    another, which makes vectors in a process of its own with the same slots, window and threads.
+    ``threads`` 0 leaves the number to the engine.
     """
 
     model: Path | None = None
+    embedding_model: Path | None = None
     slots: Annotated[int, Meta(ge=1, le=256)] = 4
     context_window: Window = 8_192
     threads: Annotated[int, Meta(ge=0, le=1_024)] = 0
@@ -118,8 +120,13 @@ class PriceTable(Struct, frozen=True, kw_only=True):
 
 
 class ModelTable(Struct, frozen=True, kw_only=True):
-    """``[models."ID"]``. ``targets`` and ``prices`` are read on their own."""
+    """``[models."ID"]``. ``targets`` and ``prices`` are read on their own.
 
+    A model of kind ``embedding`` makes vectors and does not write.
+    """
+
+    kind: Literal["chat", "embedding"] = "chat"
+    takes_dimensions: bool = False
     aliases: tuple[Text, ...] = ()
     context_window: Window | None = None
     max_output_tokens: Tokens | None = None
@@ -179,5 +186,18 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def uses_engine(self) -> bool:
-        """Whether any model needs the engine in the box."""
-        return any(target.provider == LOCAL for model in self.models for target in model.targets)
+        """Whether any model needs the engine in the box to write."""
+        return self._has_local(Endpoint.CHAT_COMPLETIONS)
+
+    @property
+    def uses_embedding_engine(self) -> bool:
+        """Whether any model needs the engine in the box to make vectors."""
+        return self._has_local(Endpoint.EMBEDDINGS)
+
+    def _has_local(self, endpoint: Endpoint) -> bool:
+        return any(
+            target.provider == LOCAL
+            for model in self.models
+            if endpoint in model.endpoints
+            for target in model.targets
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bandari.domain import bounds
+from bandari.domain.catalogue import Endpoint, check_serves
 from bandari.domain.chat import ChatRequest
 from bandari.domain.estimate import Basis
 from bandari.service.estimates import Estimates
@@ -25,6 +26,7 @@ class Counting:
     async def count(self, request: ChatRequest) -> int:
         """Raises the ``CallerFault`` that asking for the answer would raise."""
         model = self._models.find(request.model)
+        check_serves(model, Endpoint.CHAT_COMPLETIONS)
         bounds.check(request, model.bounds)
         target = model.targets[0]
         counted = await self._upstreams[target.provider].count_input(request, target.model)

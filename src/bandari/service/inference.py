@@ -9,15 +9,16 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 from msgspec import Struct
 
 from bandari.domain import bounds
-from bandari.domain.catalogue import ordered
+from bandari.domain.catalogue import Endpoint, check_serves, ordered
 from bandari.domain.chat import ChatRequest
 from bandari.domain.estimate import Basis
-from bandari.domain.faults import Draining, Overloaded, StoreUnavailable
+from bandari.domain.faults import StoreUnavailable
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Ending, RunningCount
 from bandari.domain.outcome import Deny
@@ -26,6 +27,7 @@ from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation, Keeper, Surroundings
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.models import Models, with_defaults
+from bandari.service.open_requests import OpenRequest, OpenRequests
 from bandari.service.ports import Clock, FrameEncoder, Metrics, Upstream
 from bandari.service.recording import Recording
 
@@ -58,7 +60,11 @@ EncoderFactory = Callable[[Opening], FrameEncoder]
 
 
 class Inference:
-    """Starts generations. ``random_bytes`` gives as many random bytes as it is asked for."""
+    """Starts generations. ``random_bytes`` gives as many random bytes as it is asked for.
+
+    ``open_requests`` may be shared with other use cases: then there is one limit for all, and
+    ``drain`` drains all. Without it, ``settings.max_open`` is for this one alone.
+    """
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class Inference:
         epoch: int,
         random_bytes: Callable[[int], bytes],
         settings: Settings,
+        open_requests: OpenRequests | None = None,
     ) -> None:
         self._models = models
         self._books = books
@@ -81,19 +88,15 @@ class Inference:
         self._settings = settings
         self._running: dict[asyncio.Task[None], Generation] = {}
         self._unsettled: deque[Generation] = deque()
-        self._opening = 0
-        self._fewer = asyncio.Event()
-        """Set while draining, whenever something has ended."""
-        self._draining = False
-        self._stopped = False
+        self._open_requests = open_requests or OpenRequests(settings.max_open)
 
     @property
     def open_count(self) -> int:
-        return len(self._running) + self._opening
+        return self._open_requests.count
 
     @property
     def is_draining(self) -> bool:
-        return self._draining
+        return self._open_requests.is_draining
 
     async def begin(
         self,
@@ -107,16 +110,14 @@ class Inference:
         Returns as soon as the hold is durable, and the ``keeper`` has opened. Raises a ``Fault``
         for a request that cannot be served; nothing is held or charged then.
         """
-        if self._draining:
-            raise Draining
-        if self.open_count >= self._settings.max_open:
-            raise Overloaded(retry_after_ms=1000)
-        self._opening += 1
+        entered = self._open_requests.enter()
+        begun: Generation | Deny | None = None
         try:
-            return await self._begin(principal, request, make_encoder, keeper)
+            begun = await self._begin(principal, request, make_encoder, keeper, entered)
         finally:
-            self._opening -= 1
-            self._tell_fewer()
+            if not isinstance(begun, Generation):
+                entered.leave()
+        return begun
 
     async def _begin(
         self,
@@ -124,8 +125,11 @@ class Inference:
         request: ChatRequest,
         make_encoder: EncoderFactory,
         keeper: Keeper | None,
+        entered: OpenRequest,
     ) -> Generation | Deny:
         model = self._models.find(request.model)
+        # Whichever surface it came by: a model that writes is served at all of them.
+        check_serves(model, Endpoint.CHAT_COMPLETIONS)
         bounds.check(request, model.bounds)
         request = with_defaults(request, model.defaults)
         targets = model.targets
@@ -168,22 +172,17 @@ class Inference:
             except BaseException:
                 self._books.abandon(generation.receipt_id)
                 raise
-        if self._stopped:
-            generation.stop(Ending.SERVER_STOPPED)
+        entered.when_cut(partial(generation.stop, Ending.SERVER_STOPPED))
         task = generation.start(targets)
         self._running[task] = generation
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, entered))
         return generation
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, entered: OpenRequest, task: asyncio.Task[None]) -> None:
         generation = self._running.pop(task)
         if not generation.is_settled:
             self._unsettled.append(generation)
-        self._tell_fewer()
-
-    def _tell_fewer(self) -> None:
-        if self._draining:
-            self._fewer.set()
+        entered.leave()
 
     async def settle_late(self) -> None:
         """End the holds that could not be ended when they should have. Raises like the ledger."""
@@ -221,21 +220,4 @@ class Inference:
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what runs, and after ``timeout_s`` end it by the rule."""
-        self._draining = True
-        if await self._all_ended(timeout_s):
-            return
-        self._stopped = True
-        for generation in self._running.values():
-            generation.stop(Ending.SERVER_STOPPED)
-        await self._all_ended(LAST_SETTLEMENTS_S)
-
-    async def _all_ended(self, timeout_s: float) -> bool:
-        """Wait for everything that has begun, also for what is only asking for its hold yet."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self.open_count:
-                    self._fewer.clear()
-                    await self._fewer.wait()
-        except TimeoutError:
-            return False
-        return True
+        await self._open_requests.drain(timeout_s, LAST_SETTLEMENTS_S)

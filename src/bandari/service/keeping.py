@@ -184,8 +184,7 @@ class Keeping:
 
     async def keep(self, end: AnswerEnd) -> None:
         """Write the end. Where the store cannot be written, it is written late."""
-        if self.is_dropped or not self._is_worth_keeping(end):
-            self._over.set()
+        if not self._is_worth_keeping(end):
             return
         try:
             self._end = self._ended(end)
@@ -211,7 +210,7 @@ class Keeping:
         else:
             await self._shelf.responses.save(self._now(self._end))
 
-    async def now(self) -> StoredResponse | None:
+    async def now(self) -> StoredResponse:
         """The response as it is. Nothing is told of an end before it is paid."""
         if self._end is None:
             snapshot = self._encoder.snapshot()
@@ -222,12 +221,13 @@ class Keeping:
                     output_items=snapshot.output_items,
                     body=snapshot.body,
                 )
-        return await self.ended()
+            await self.over()
+        assert self._end is not None, "who is asked for is in the background, or late"
+        return self._now(self._end)
 
-    async def ended(self) -> StoredResponse | None:
-        """The response when it has ended. None where it was dropped before."""
+    async def over(self) -> None:
+        """Wait until a background response has ended, and its end is written or late."""
         await self._over.wait()
-        return None if self._end is None else self._now(self._end)
 
     def drop(self) -> None:
         """Its client does not want it any more: stop it, and write nothing."""

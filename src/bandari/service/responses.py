@@ -107,9 +107,8 @@ class StoredResponses:
         _check_id(response_id)
         keeping = self._shelf.find(account_id, response_id)
         if keeping is not None:
-            response = await keeping.now()
-        else:
-            response = await self._responses.find(account_id, response_id, self._clock.now_ms())
+            return await keeping.now()
+        response = await self._responses.find(account_id, response_id, self._clock.now_ms())
         if response is None:
             raise _not_found(response_id)
         return response
@@ -127,7 +126,7 @@ class StoredResponses:
         keeping = self._shelf.find(account_id, response_id)
         if keeping is not None and keeping.is_background:
             keeping.generation.stop(Ending.CANCELLED)
-            await keeping.ended()
+            await keeping.over()
         response = await self.get(account_id, response_id)
         if not response.is_background:
             raise InvalidRequest(

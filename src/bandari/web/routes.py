@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from bandari.service.counting import Counting
+from bandari.service.embedding import Embedding
 from bandari.service.inference import Inference
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models
@@ -17,6 +18,7 @@ from bandari.web.admission import Admission
 from bandari.web.app import Endpoint, Route
 from bandari.web.chat import Chat
 from bandari.web.chat_settings import ChatSettings
+from bandari.web.embeddings import Embeddings
 from bandari.web.keys import KeyCheck
 from bandari.web.messages import CountTokens, Messages
 from bandari.web.models import ModelList
@@ -24,6 +26,7 @@ from bandari.web.operations import Operations
 from bandari.web.responses import Responses
 from bandari.web.surface import (
     CHAT_COMPLETIONS,
+    COMPLETIONS,
     HYBRID,
     MESSAGES,
     RESPONSES,
@@ -44,6 +47,7 @@ class House(Struct, frozen=True):
     limiter: Limiter
     inference: Inference
     counting: Counting
+    embedding: Embedding
     responses: StoredResponses
     models: Models
     metrics: Metrics
@@ -60,7 +64,8 @@ def routes(house: House) -> list[Route]:
     def chat(surface: ChatSurface) -> Chat:
         return Chat(surface, admission, house.inference, house.metrics, house.settings)
 
-    completions = chat(CHAT_COMPLETIONS)
+    chats, completions = chat(CHAT_COMPLETIONS), chat(COMPLETIONS)
+    embeddings = Embeddings(admission, house.embedding, house.settings)
     messages = Messages(chat(MESSAGES), chat(HYBRID))
     count_tokens = CountTokens(admission, house.counting, house.settings)
     responses = Responses(
@@ -79,7 +84,9 @@ def routes(house: House) -> list[Route]:
         route
         for base in BASES
         for route in (
-            Route(f"{base}/chat/completions", POST=completions),
+            Route(f"{base}/chat/completions", POST=chats),
+            Route(f"{base}/completions", spell=COMPLETIONS.spell_problem, POST=completions),
+            Route(f"{base}/embeddings", POST=embeddings),
             Route(f"{base}/messages", POST=messages),
             Route(
                 f"{base}/messages/count_tokens",

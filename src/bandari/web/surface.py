@@ -22,6 +22,9 @@ from bandari.wire.chat_completions import errors as chat_errors
 from bandari.wire.chat_completions import hybrid
 from bandari.wire.chat_completions.decode_request import decode_request
 from bandari.wire.chat_completions.encode_answer import StreamEncoder, WholeEncoder
+from bandari.wire.completions import decode_request as completions_request
+from bandari.wire.completions import encode_answer as completions_answer
+from bandari.wire.completions.fields import NAMES as COMPLETIONS_NAMES
 from bandari.wire.envelope import Envelope
 from bandari.wire.messages import decode_request as messages_request
 from bandari.wire.messages import encode_answer as messages_answer
@@ -94,6 +97,20 @@ def _typed_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
     )
 
 
+def _completions_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
+    envelope = envelope_of("cmpl-", opening)
+    choices = request.sampling.n
+    if request.stream:
+        return completions_answer.StreamEncoder(
+            envelope, choices=choices, include_usage=request.include_usage
+        )
+    return completions_answer.WholeEncoder(envelope, choices=choices)
+
+
+def _spell_for_completions(problem: Problem) -> bytes:
+    return chat_errors.encode_problem(renamed(problem, COMPLETIONS_NAMES))
+
+
 def _messages_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
     envelope = envelope_of("msg_", opening)
     kind = messages_answer.StreamEncoder if request.stream else messages_answer.WholeEncoder
@@ -139,5 +156,13 @@ HYBRID: Final = ChatSurface(
     spell_problem=chat_errors.encode_problem,
 )
 """Messages without an ``anthropic-version``: Chat Completions with ``system`` beside."""
+
+COMPLETIONS: Final = ChatSurface(
+    decode=completions_request.decode_request,
+    encoder=_completions_encoder,
+    spell_problem=_spell_for_completions,
+    names=COMPLETIONS_NAMES,
+)
+"""The legacy surface: one prompt, through the model's chat template."""
 
 RESPONSES: Final = Surface(spell_problem=_spell_for_responses, names=RESPONSES_NAMES)

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from tests.support.client import Client, request
+from tests.support.embedding_house import EmbeddingHouse
 from tests.support.responses_in_memory import ResponsesInMemory
 from tests.support.samples import a_model
 from tests.support.small_house import SmallHouse
@@ -111,6 +112,7 @@ class Crossing:
                     limiter=Limiter({}, house.clock),
                     inference=house.inference,
                     counting=Counting(house.models, house.upstreams, house.estimates),
+                    embedding=EmbeddingHouse().embedding,
                     responses=StoredResponses(
                         ResponsesInMemory(), house.clock, epoch=1, retention_ms=60_000
                     ),

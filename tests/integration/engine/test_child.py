@@ -103,6 +103,8 @@ def orders(model_path: Path, **changed: object) -> bytes:
         "threads": 1,
         "http_threads": 16,
         "prompt_cache_mib": 16,
+        "embeds": False,
+        "pools": False,
     }
     return json.dumps(chosen | changed).encode() + b"\n"
 

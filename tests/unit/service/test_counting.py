@@ -7,7 +7,7 @@ from tests.support.samples import a_model, a_request
 from tests.support.scripted_upstream import ScriptedUpstream
 
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import Target
+from bandari.domain.catalogue import EMBEDDING, Target
 from bandari.domain.chat import Role, Sampling
 from bandari.domain.estimate import Experience, Tally
 from bandari.domain.faults import InvalidValue, ModelNotFound
@@ -45,6 +45,7 @@ async def test_what_it_cannot_count_is_estimated_from_what_it_has_shown():
             InvalidValue,
         ),
         ({}, {"bounds": Bounds(roles=(Role.SYSTEM,))}, InvalidValue),
+        ({}, {"endpoints": EMBEDDING}, InvalidValue),
     ],
 )
 async def test_what_would_be_refused_is_refused(fields, model, fault):

@@ -13,7 +13,7 @@ from tests.support.scripted_upstream import Script, ScriptedUpstream, answer, co
 from tests.support.small_house import SmallHouse, ended
 
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import Defaults, Target
+from bandari.domain.catalogue import EMBEDDING, Defaults, Target
 from bandari.domain.faults import (
     Draining,
     InvalidValue,
@@ -25,6 +25,7 @@ from bandari.domain.ledger import Ending
 from bandari.domain.outcome import Deny
 from bandari.service import inference as inference_module
 from bandari.service.inference import Settings
+from bandari.service.open_requests import OpenRequests
 
 
 def waiting_house(gate: Gate, **options) -> SmallHouse:
@@ -227,3 +228,29 @@ async def test_the_end_user_of_the_principal_is_kept():
     generation = await house.begin(a_request(), principal=replace(a_principal(), end_user="z"))
     done = await ended(generation, house.books)
     assert done.receipt.end_user == "z"
+
+
+async def test_a_model_that_only_embeds_is_refused_by_name():
+    house = SmallHouse(model=a_model(endpoints=EMBEDDING))
+    with pytest.raises(InvalidValue) as refusal:
+        await house.begin(a_request())
+    assert refusal.value.param == "model"
+    assert not house.books.log
+    assert house.inference.open_count == 0
+
+
+async def test_what_others_have_open_counts_and_is_drained_too():
+    shared = OpenRequests(2)
+    house = SmallHouse(open_requests=shared)
+    others = [shared.enter(), shared.enter()]
+    with pytest.raises(Overloaded):
+        await house.begin(a_request())
+    others.pop().leave()
+    await house.answer(a_request())
+    draining = asyncio.create_task(house.inference.drain(60))
+    await until_idle()
+    assert not draining.done()
+    others.pop().leave()
+    await draining
+    with pytest.raises(Draining):
+        shared.enter()

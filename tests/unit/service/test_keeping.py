@@ -12,6 +12,7 @@ from tests.support.scripted_upstream import answer, counted, text
 from tests.support.small_house import ended
 
 from bandari.domain.faults import (
+    InvalidRequest,
     OwnFault,
     RequestTooLarge,
     ResponseNotFound,
@@ -118,6 +119,9 @@ async def test_a_paid_answer_is_given_and_kept_later_where_the_store_cannot_be_w
     assert known.body == b"completed: Hi"
     with pytest.raises(ResponseNotFound):
         await house.stored.get(2, response_id)
+    assert house.stored.running(1, response_id) is None
+    with pytest.raises(InvalidRequest):
+        await house.stored.cancel(1, response_id)
     with pytest.raises(StoreUnavailable):
         await house.stored.write_late()
     await house.stored.write_late()

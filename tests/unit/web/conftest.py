@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.client import Client, start
+from tests.support.embedding_house import EmbeddingHouse
 from tests.support.responses_in_memory import ResponsesInMemory
 from tests.support.small_house import SmallHouse
 
@@ -59,6 +60,7 @@ class Front:
                     models=house.models,
                     metrics=house.metrics,
                     settings=ChatSettings(**settings),
+                    embedding=EmbeddingHouse().embedding,
                     responses=self.responses,
                     now_s=lambda: 1_700_000_000,
                     obstacles=lambda: self.obstacles,

@@ -29,4 +29,5 @@ def _fields(model: Model, created: int) -> dict[str, Any]:
         "owned_by": model.owned_by,
         "context_window": model.context_window,
         "max_output_tokens": model.max_output_tokens,
+        "endpoints": model.endpoints,
     }

@@ -96,7 +96,7 @@ def _read_vector(raw: Raw) -> bytes:
                 numbers.byteswap()
         else:
             numbers.extend(wire)
-    except (ValueError, RecursionError):  # no JSON, no base64, or half a number at its end
+    except ValueError:  # no JSON, no base64, or half a number at its end
         raise UpstreamMalformed("The model's provider sent a vector that cannot be read.") from None
     # Float32 numbers cannot add up to infinity in the double precision of a sum.
     if not math.isfinite(sum(numbers)):

@@ -116,8 +116,9 @@ _tool_use = msgspec.json.Decoder(_ToolUse)
 class ContentReader:
     """Reads the conversation in its order; raises the ``CallerFault`` that names what is wrong.
 
-    ``messages`` are the turns so far, ``untold`` the names of what they have no words for, and
-    ``image_bytes`` the size of the images that were written into them.
+    ``messages`` are the turns so far, ``untold`` the names of what they have no words for,
+    ``images`` how many images they show, and ``image_bytes`` the size of those that were written
+    into them.
     """
 
     def __init__(self) -> None:
@@ -231,10 +232,10 @@ class ContentReader:
             block: _Text = read_value(where, raw, _text, ERRORS)
             return TextPart(block.text)
         if kind == "image":
+            self.images += 1
             image: _Image = read_value(where, raw, _image, ERRORS)
             url = _url_of(image.source, f"{where}.source")
             if url is not None:
-                self.images += 1
                 self.image_bytes += len(image.source.data or "")
                 return ImagePart(url)
         _check_hidden(kind, raw, where)
@@ -246,7 +247,7 @@ _MARKS: Final = tuple(name for name in _Head.__struct_fields__ if name != "type"
 
 def says_something(raw: Raw) -> bool:
     """Whether a field is there, and not with the value that stands for its absence."""
-    return len(raw) > 5 or bytes(raw) not in _SAYS_NOTHING
+    return bytes(raw) not in _SAYS_NOTHING
 
 
 def check_cache_control(raw: Raw, where: str) -> None:

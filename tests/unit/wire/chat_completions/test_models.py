@@ -17,7 +17,8 @@ MODEL = Model(
 )
 WRITTEN = (
     b'{"id":"gpt-4o","object":"model","created":5,"owned_by":"bandari","context_window":128000,'
-    b'"max_output_tokens":16384}'
+    b'"max_output_tokens":16384,'
+    b'"endpoints":["chat_completions","completions","messages","responses"]}'
 )
 
 

@@ -366,6 +366,11 @@ def test_a_prompt_whose_size_was_not_told(usage: dict[str, Any]) -> None:
         ({"input_tokens": 7}, {"input_tokens": 0, "output_tokens": 3}, Usage(7, 3)),
         ({}, {"input_tokens": 9, "output_tokens": 0}, Usage(9, 0)),
         (
+            {"input_tokens": 25},
+            {"input_tokens": 0, "cache_read_input_tokens": 100, "output_tokens": 3},
+            Usage(100, 3, cached_tokens=100),
+        ),
+        (
             {"input_tokens": 1, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 100},
             {"output_tokens": 3},
             Usage(111, 3, cached_tokens=10, cache_write_tokens=100),
@@ -421,6 +426,7 @@ def test_half_a_report_is_none(first: dict[str, Any], last: dict[str, Any]) -> N
         {"input_tokens": 1.5},
         {"input_tokens": "1"},
         {"output_tokens": -1},
+        {"output_tokens": 1_000_000_001},
         {"cache_read_input_tokens": -1},
         {"cache_creation_input_tokens": -1},
         {"input_tokens": 600_000_000, "cache_read_input_tokens": 600_000_000},

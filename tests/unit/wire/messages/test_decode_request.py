@@ -118,7 +118,7 @@ def test_every_parameter_at_once() -> None:
     )
     assert request.user == "Asha"
     assert request.reasoning_effort == "xhigh"
-    assert request.images == 3
+    assert request.images == 4
     assert request.original is not None
     assert request.original.protocol == PROTOCOL
     assert request.original.unknown == (
@@ -341,6 +341,12 @@ def test_blocks_that_only_this_protocol_knows_are_kept(role: str, block: dict[st
     (part,) = request.messages[0].parts
     raw = Raw(json.dumps(block).encode())
     assert part == OtherPart("messages", block["type"], raw, "messages[0].content[0]")
+
+
+def test_the_type_of_a_block_is_told_in_short() -> None:
+    (part,) = decode_request(body(**user({"type": "x" * 5000}))).messages[0].parts
+    assert isinstance(part, OtherPart)
+    assert part.kind == "x" * 100
 
 
 @pytest.mark.parametrize(

@@ -499,6 +499,11 @@ def test_blocks_of_a_whole_answer_are_in_the_order_in_which_they_began() -> None
     ]
 
 
+def test_a_whole_call_without_arguments_has_an_empty_object() -> None:
+    events = [ToolCallDelta(0, 0, "", "1", "f"), CALLS]
+    assert whole(events)["content"] == [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]
+
+
 def test_a_whole_answer_may_name_its_call_late() -> None:
     events = [ToolCallDelta(0, 0, "{}"), ToolCallDelta(0, 0, "", "1", "f"), CALLS]
     assert whole(events)["content"] == [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]

@@ -386,6 +386,7 @@ def test_a_text_is_taken_from_its_pieces_or_from_its_end(
     piece = told(f"response.{kind}.delta", **PLACE, **pieces)
     end = told(f"response.{kind}.done", **PLACE, **whole)
     empty = told(f"response.{kind}.delta", **PLACE, delta="")
+    assert tell(piece) == [said]
     assert tell(piece, end) == [said]
     assert tell(end) == [said]
     assert tell(empty, end, end) == [said]
@@ -437,6 +438,8 @@ def test_arguments_are_taken_once() -> None:
     expected = [ToolCallDelta(0, 0, "", "c", "f"), ToolCallDelta(0, 0, "[]")]
     assert tell(begun, piece, end, whole) == expected
     assert tell(begun, end, whole) == expected
+    empty = told("response.function_call_arguments.delta", **PLACE, delta="")
+    assert tell(begun, empty, end, whole) == expected
     assert tell(begun, whole) == expected
     assert tell(whole) == expected
     assert tell(begun, piece, whole, completed()) == [*expected, CALLED]
@@ -468,7 +471,7 @@ def test_an_index_counts_for_more_than_an_id() -> None:
         done(0, id="x3", arguments="{}", **call),
     ]
     assert tell(*events) == [ToolCallDelta(0, 0, "", "c", "f"), ToolCallDelta(0, 0, "{}")]
-    same = [added(n, id="x", type="function_call", call_id=n, name="f") for n in (0, 1)]
+    same = [added(n, id="x", type="function_call", call_id=str(n), name="f") for n in (0, 1)]
     piece = told("response.function_call_arguments.delta", output_index=0, item_id="x", delta="[]")
     assert tell(*same, piece)[-1] == ToolCallDelta(0, 0, "[]")
 
@@ -588,7 +591,7 @@ def test_no_more_alternatives_than_were_asked_for() -> None:
 def test_log_probabilities_may_lack_almost_everything() -> None:
     entries = [
         {"token": "a", "logprob": -1, "bytes": [], "top_logprobs": None},
-        {"token": "b", "logprob": -1, "top_logprobs": [{"token": None, "logprob": None}, {}]},
+        {"token": "b", "logprob": -1, "top_logprobs": [{"token": "c"}, {"logprob": -1}, {}]},
     ]
     assert tell(text("", logprobs=entries), top_logprobs=5) == [
         TextDelta(0, "", (TokenLogprob("a", -1.0), TokenLogprob("b", -1.0)))

@@ -135,7 +135,11 @@ def test_a_long_message_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [b"", b"null", b"{", b"[]", b"5", b'{"error":5}', b"[" * 10_000, b'{"error":"\xff"}']
+    "error",
+    [
+        *(b"", b"null", b"{", b"[]", b"5", b'{"error":5}', b'{"error":"\xff"}', b'{"\xff":5}'),
+        *(b"[" * 10_000, b'{"x":' + b"[" * 10_000, b'{"error":' + b"[" * 10_000),
+    ],
 )
 def test_what_cannot_be_read_is_a_failure_still(error: bytes) -> None:
     fault = errors.read_stream_error(error)

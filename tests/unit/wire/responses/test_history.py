@@ -155,6 +155,11 @@ def test_twenty_are_shown_to_those_who_do_not_say() -> None:
             {"limit": "9" * 9999},
             f"'limit' must be an integer between 1 and 100, and is '{'9' * 100}'.",
         ),
+        ({"order": "x" * 999}, f"'order' must be one of asc, desc, and is '{'x' * 100}'."),
+        (
+            {"after": "x" * 999},
+            f"'after' must be the id of an item of this response, and is '{'x' * 100}'.",
+        ),
         ({"after": "x"}, "'after' must be the id of an item of this response, and is 'x'."),
     ],
 )

@@ -169,6 +169,22 @@ def test_only_tools_that_are_offered_can_be_allowed() -> None:
 
 
 @pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "x" * 5000},
+        {
+            "type": "allowed_tools",
+            "mode": "auto",
+            "tools": [{"type": "function", "name": "x" * 5000}],
+        },
+    ],
+)
+def test_what_is_long_is_told_in_short(choice: Any) -> None:
+    message = refusal(tools=[WEATHER], tool_choice=choice).message
+    assert f"'{'x' * 100}'" in message
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"tools": {}}, "'tools' must be an array, and is an object."),
