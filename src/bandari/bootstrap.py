@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +254,8 @@ async def _serve(
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await inference.settle_rest()
+        with suppress(StoreUnavailable):
+            await responses.write_late()
         try:
             await store.ledger.close_epoch(epoch, clock.now_ms())
         except StoreUnavailable:

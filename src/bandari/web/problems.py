@@ -27,6 +27,6 @@ async def tell(exchange: Exchange, what: Problem | Deny | Fault, metrics: Metric
     if what.retry_after_ms is not None:
         headers.append((b"retry-after-ms", b"%d" % what.retry_after_ms))
         headers.append((b"retry-after", b"%d" % -(-what.retry_after_ms // 1000)))
-    if what.status in (402, 408, 409, 429) or what.status >= 500:
+    if what.status in (401, 402, 408, 409, 429) or what.status >= 500:
         headers.append((b"x-should-retry", b"true" if what.retry else b"false"))
     await exchange.respond(what.status, JSON, exchange.spell(what))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
-from bandari.domain.faults import ContextLengthExceeded, InvalidRequest, InvalidValue
+from bandari.domain.faults import (
+    ContextLengthExceeded,
+    Interrupted,
+    InvalidRequest,
+    InvalidValue,
+    ResponseNotFound,
+)
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Ending
 from bandari.domain.outcome import Deny
@@ -30,8 +36,19 @@ from bandari.wire.responses.compaction import CompactionEncoder, summary_of
 from bandari.wire.responses.decode_request import ResponsesRequest, decode_request
 from bandari.wire.responses.encode_answer import StreamEncoder, WholeEncoder
 from bandari.wire.responses.fields import ENCRYPTED_THOUGHTS, LOGPROBS
-from bandari.wire.responses.history import encode_input_items, read_page, with_ids
-from bandari.wire.responses.response_object import ResponseFrame, encode_deleted
+from bandari.wire.responses.history import (
+    by_id,
+    encode_input_items,
+    read_page,
+    response_of_item,
+    with_ids,
+)
+from bandari.wire.responses.response_object import (
+    LOST,
+    ResponseFrame,
+    encode_deleted,
+    with_status,
+)
 
 MAX_FRAME: Final = 2**53 - 1
 _END_OF_FRAME: Final = b"\n\n"
@@ -64,7 +81,7 @@ class Responses:
         if principal is None:
             return
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
-        wanted = decode_request(body, max_messages=settings.max_messages)
+        wanted = await self._decoded(principal, body)
         history = await self._history(principal, wanted)
         make_encoder = partial(self._encoder, wanted)
         keeping = self._keeping(principal, wanted, make_encoder) if wanted.store else None
@@ -80,7 +97,7 @@ class Responses:
             assert keeping is not None, "what runs in the background is stored"
             self._delivery.tell_of(exchange, generation)
             response = await self._stored.get(principal.account_id, keeping.id)
-            await exchange.respond(200, problems.JSON, response.body)
+            await exchange.respond(200, problems.JSON, _body(response))
         else:
             unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
             try:
@@ -95,7 +112,7 @@ class Responses:
             return
         response = await self._stored.get(principal.account_id, exchange.path_id)
         if not exchange.flag("stream"):
-            await exchange.respond(200, problems.JSON, response.body)
+            await exchange.respond(200, problems.JSON, _body(response))
             return
         after = exchange.number("starting_after", 0, MAX_FRAME)
         await self._follow(exchange, principal, response, -1 if after is None else after)
@@ -110,7 +127,7 @@ class Responses:
         principal = await self._admission.identify(exchange)
         if principal is not None:
             response = await self._stored.cancel(principal.account_id, exchange.path_id)
-            await exchange.respond(200, problems.JSON, response.body)
+            await exchange.respond(200, problems.JSON, _body(response))
 
     async def input_items(self, exchange: Exchange) -> None:
         principal = await self._admission.identify(exchange)
@@ -135,7 +152,7 @@ class Responses:
         if principal is None:
             return
         body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
-        wanted = decode_request(body, max_messages=settings.max_messages)
+        wanted = await self._decoded(principal, body)
         history = await self._history(principal, wanted)
         generation = await self._inference.begin(
             principal,
@@ -150,6 +167,29 @@ class Responses:
             await self._delivery.answer(exchange, generation)
         finally:
             unwatch()
+
+    async def _decoded(self, principal: Principal, body: bytes) -> ResponsesRequest:
+        """The request, with the stored items that it refers to in their places."""
+        wanted = decode_request(body, max_messages=self._settings.max_messages)
+        if not wanted.references:
+            return wanted
+        found: dict[str, Raw] = {}
+        for name in wanted.references.values():
+            if name not in found:
+                found |= await self._items_beside(principal, name)
+        return wanted.resolved(found)
+
+    async def _items_beside(self, principal: Principal, name: str) -> Mapping[str, Raw]:
+        """The items of the response that the item of that id belongs to, by their ids."""
+        response_id = response_of_item(name)
+        if response_id is None:
+            return {}
+        try:
+            response = await self._stored.get(principal.account_id, response_id)
+        except ResponseNotFound:
+            return {}
+        own = with_ids(_items(response.input_items), _names_of_items(response.id))
+        return by_id([*own, *_items(response.output_items)])
 
     async def _history(self, principal: Principal, wanted: ResponsesRequest) -> Sequence[Raw]:
         if wanted.previous_response_id is None:
@@ -221,11 +261,17 @@ class Responses:
             _check_place(after, generation.recording.frame_count)
             await self._delivery.stream(exchange, generation, after)
             return
-        frames = _frames(response.frames or b"")
+        if response.frames is None:
+            raise Interrupted(LOST)
+        frames = _frames(response.frames)
         _check_place(after, len(frames))
         await begin_stream(exchange)
         await exchange.write(b"".join(frames[after + 1 :]))
         await exchange.end()
+
+
+def _body(response: StoredResponse) -> bytes:
+    return with_status(response.body, response.status)
 
 
 def _check_place(after: int, count: int) -> None:

@@ -66,6 +66,7 @@ async def test_the_bound_of_the_prompt_is_held_and_no_output():
     run = await house.begin()
     (hold,) = house.books.holds.values()
     assert (hold.amount, hold.epoch, hold.id) == (20, 1, run.receipt_id)
+    assert hold.created_ms == house.clock.now_ms()
     assert run.receipt_id.startswith("rcpt_")
     gate.open()
     await run.result()
@@ -416,6 +417,7 @@ async def test_what_is_late_is_given_up_and_free():
         await run.result()
     assert house.books.voided == [run.receipt_id]
     assert house.open_requests.count == 0
+    assert run._task.cancelling() == 0
 
 
 async def test_a_charge_that_is_being_written_is_not_given_up():

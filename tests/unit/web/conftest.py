@@ -50,18 +50,29 @@ class Front:
         self.logged: list[tuple[str, str, int, float]] = []
         self.stored = ResponsesInMemory()
         self.responses = StoredResponses(self.stored, house.clock, epoch=1, retention_ms=60_000)
-        self.app = App(
+        self.rate, self.settings = rate, settings
+        self.app = self._app(self.responses)
+
+    def another_server(self) -> App:
+        """On the same store; it is not at the answers of this one."""
+        return self._app(
+            StoredResponses(self.stored, self.house.clock, epoch=2, retention_ms=60_000)
+        )
+
+    def _app(self, responses: StoredResponses) -> App:
+        house = self.house
+        return App(
             routes(
                 House(
                     keys=KeyCheck(Access(OneKey(), house.clock, PREFIX)),
-                    limiter=Limiter({"default": Group("default", rate)}, house.clock),
+                    limiter=Limiter({"default": Group("default", self.rate)}, house.clock),
                     inference=house.inference,
                     counting=Counting(house.models, house.upstreams, house.estimates),
                     models=house.models,
                     metrics=house.metrics,
-                    settings=ChatSettings(**settings),
+                    settings=ChatSettings(**self.settings),
                     embedding=EmbeddingHouse().embedding,
-                    responses=self.responses,
+                    responses=responses,
                     now_s=lambda: 1_700_000_000,
                     obstacles=lambda: self.obstacles,
                 )

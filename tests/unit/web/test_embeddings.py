@@ -116,12 +116,13 @@ async def test_the_limits_of_the_key_are_told_and_kept():
         ({"dimensions": 8}, 400, "unsupported_parameter", "dimensions"),
     ],
 )
-async def test_a_refusal_costs_nothing(options, status, code, param):
+async def test_a_refusal_costs_nothing(caplog, options, status, code, param):
     house = EmbeddingHouse()
     client = await asked(house, **options)
     error = error_of(client)
     assert (client.status, error["code"], error["param"]) == (status, code, param)
     assert not house.books.log
+    assert not caplog.records
     assert "x-bandari-receipt" not in client.headers
 
 

@@ -38,7 +38,7 @@ def deny(reason: Reason, retry_after_ms: int | None = None) -> Deny:
         (InvalidValue(), 400, None),
         (ContextLengthExceeded(), 400, None),
         (RequestTimeout(), 408, "false"),
-        (deny(Reason.UNKNOWN_KEY), 401, None),
+        (deny(Reason.UNKNOWN_KEY), 401, "false"),
         (deny(Reason.INSUFFICIENT_BALANCE), 402, "false"),
         (deny(Reason.REQUESTS_PER_MINUTE), 429, "true"),
         (deny(Reason.TOO_MANY_STREAMS), 429, "true"),

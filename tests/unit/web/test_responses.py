@@ -357,3 +357,58 @@ async def test_a_conversation_is_compacted_and_goes_on_from_its_summary(desk):
     went_on = upstream.calls[2].request.messages
     assert "They greeted." in went_on[0].parts[0].text
     assert went_on[1].parts[0].text == "Kweli?"
+
+
+# -- items that are stored ------------------------------------------------------------------------
+
+
+async def test_stored_items_are_referred_to_by_their_ids(desk):
+    upstream = ScriptedUpstream(Script(*answer("Nzuri.")), Script(*answer("Ndiyo.")))
+    at = desk(SmallHouse(upstream))
+    first = told(await at.make())
+    listed = told(await at.ask("GET", f"{first['id']}/input_items"))["data"]
+    items = [
+        {"type": "item_reference", "id": listed[0]["id"]},
+        {"id": first["output"][0]["id"]},
+        {"role": "user", "content": "Kweli?"},
+    ]
+    client = await at.make(input=items)
+    assert told(client)["status"] == "completed"
+    turns = upstream.calls[1].request.messages
+    assert [(turn.role, turn.parts[0].text) for turn in turns] == [
+        ("user", "Habari?"),
+        ("assistant", "Nzuri."),
+        ("user", "Kweli?"),
+    ]
+    kept = told(await at.ask("GET", f"{told(client)['id']}/input_items", "order=asc"))
+    assert [item["type"] for item in kept["data"]] == ["message"] * 3
+
+
+@pytest.mark.parametrize("name", ["msg_1", "msg_none_0", "../x", "msg_" + "a" * 200 + "_0"])
+async def test_a_reference_to_what_is_not_there(desk, name):
+    client = await desk(SmallHouse()).make(input=[{"type": "item_reference", "id": name}])
+    status, param, message = error_of(client)
+    assert (status, param) == (400, "input[0].id")
+    assert name in message
+
+
+async def test_what_a_server_that_died_left_says_that_it_failed(desk):
+    gate = Gate()
+    at = desk(house_with(text("Nzu"), gate, *answer("ri.")))
+    client, task = at.start(background=True, stream=True)
+    await gate.reached.wait()
+    await client.until_body_has(b"Nzu")
+    response_id = json.loads(events_of(client)[0].data)["response"]["id"]
+    survivor = at.front.another_server()
+    at.front.stored.dead_epochs.add(1)
+    assert await at.front.stored.fail_dead(10) == 1
+    headers = at.headers
+    found = told(await request(survivor, "GET", f"{PATH}/{response_id}", headers=headers))
+    assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
+    assert "ended before it was finished" in found["error"]["message"]
+    again = await request(
+        survivor, "GET", f"{PATH}/{response_id}", headers=headers, query="stream=true"
+    )
+    assert error_of(again)[0] == 500
+    gate.open()
+    await task

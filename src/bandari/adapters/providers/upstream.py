@@ -15,10 +15,10 @@ from types import TracebackType
 import msgspec
 
 from bandari.adapters.providers.protocols import AnswerDecoder, UpstreamProtocol
+from bandari.adapters.providers.refusals import refusal
 from bandari.adapters.providers.tokenizers import MAX_COUNT_BYTES, Tokenizer, read_count
 from bandari.adapters.providers.transport import (
     MAX_BODY_BYTES,
-    MAX_ERROR_BODY_BYTES,
     Reply,
     Transport,
 )
@@ -26,7 +26,6 @@ from bandari.domain.chat import ChatRequest
 from bandari.domain.events import Event
 from bandari.domain.faults import (
     CallerFault,
-    Fault,
     UpstreamFault,
     UpstreamInterrupted,
     UpstreamMalformed,
@@ -34,8 +33,6 @@ from bandari.domain.faults import (
 from bandari.service.ports import Take
 from bandari.wire.dialect import Dialect
 from bandari.wire.sse import SseDecoder
-
-MAX_RETRY_AFTER_S = 86_400
 
 END_OF_BODY_S = 1.0
 """How long the end of a stream's body may take after its last event, so that its connection can be
@@ -150,7 +147,7 @@ class _Call:
         reply = await self._post.__aenter__()
         try:
             if reply.status != 200:
-                raise await _refusal(reply, self._protocol)
+                raise await refusal(reply, self._protocol.read_error)
         except BaseException as error:
             await self._post.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -263,20 +260,3 @@ async def _read_to_end(reply: Reply) -> None:
         async with asyncio.timeout(END_OF_BODY_S):
             while await reply.chunk():
                 pass
-
-
-async def _refusal(reply: Reply, protocol: UpstreamProtocol) -> Fault:
-    try:
-        body = await reply.body(MAX_ERROR_BODY_BYTES)
-    except UpstreamFault:
-        body = b""
-    return protocol.read_error(reply.status, body, _retry_after_ms(reply))
-
-
-def _retry_after_ms(reply: Reply) -> int | None:
-    """``retry-after-ms``, or ``retry-after`` in seconds; its form as a date is not used here."""
-    for name, factor in (("retry-after-ms", 1), ("retry-after", 1000)):
-        text = reply.header(name)
-        if text is not None and text.isascii() and text.isdigit() and len(text) < 9:
-            return min(int(text) * factor, MAX_RETRY_AFTER_S * 1000)
-    return None

@@ -8,11 +8,12 @@ on the way (model, limits, defaults) is written anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from bandari.domain.chat import (
     ChatRequest,
@@ -69,6 +70,8 @@ def _enforce_tool_choice(body: dict[str, Any], request: ChatRequest) -> None:
         body["tool_choice"] = "required"
 
 
+_IMAGES_FOLLOW: Final = TextPart("The result is the image that follows.")
+
 _ASK_FOR_USAGE = Raw(b'{"include_usage":true}')
 
 _VERBATIM: Final = frozenset(
@@ -123,7 +126,7 @@ def _max_tokens_field(request: ChatRequest, dialect: Dialect) -> str:
 
 def _written_content(request: ChatRequest, dialect: Dialect) -> Iterator[tuple[str, Any]]:
     keeps_thoughts = REASONING in dialect.extra_fields
-    yield "messages", [_written_message(message, keeps_thoughts) for message in request.messages]
+    yield "messages", list(_written_messages(request.messages, keeps_thoughts))
     if request.tools:
         yield "tools", _written_tools(request.tools)
     choice = request.tool_choice
@@ -152,6 +155,24 @@ def _written_content(request: ChatRequest, dialect: Dialect) -> Iterator[tuple[s
             yield name, value
 
 
+def _written_messages(messages: Sequence[Message], keeps_thoughts: bool) -> Iterator[Any]:
+    """The turns. A tool's result is text here: its images follow, as if the user showed them."""
+    images: list[Part] = []
+    for message in messages:
+        if images and message.role is not Role.TOOL:
+            yield _written_message(Message(Role.USER, tuple(images)), keeps_thoughts)
+            images = []
+        if message.role is Role.TOOL:
+            shown = [part for part in message.parts if isinstance(part, ImagePart)]
+            if shown:
+                rest = [part for part in message.parts if not isinstance(part, ImagePart)]
+                images += [TextPart(f"Of the result of {message.tool_call_id}:"), *shown]
+                message = replace(message, parts=tuple(rest) or (_IMAGES_FOLLOW,))  # noqa: PLW2901
+        yield _written_message(message, keeps_thoughts)
+    if images:
+        yield _written_message(Message(Role.USER, tuple(images)), keeps_thoughts)
+
+
 def _written_message(message: Message, keeps_thoughts: bool) -> dict[str, Any]:
     parts = [part for part in message.parts if not isinstance(part, ReasoningPart)]
     content: str | list[Any] | None
@@ -160,7 +181,7 @@ def _written_message(message: Message, keeps_thoughts: bool) -> dict[str, Any]:
     elif len(parts) == 1 and isinstance(parts[0], TextPart):
         content = parts[0].text
     else:
-        content = [_written_part(part, message.role) for part in parts]
+        content = [_written_part(part) for part in parts]
     calls = [
         {
             "id": call.id,
@@ -179,16 +200,11 @@ def _written_message(message: Message, keeps_thoughts: bool) -> dict[str, Any]:
     return written
 
 
-def _written_part(part: Part, role: Role) -> Any:
+def _written_part(part: Part) -> Any:
     match part:
         case TextPart(text=text):
             return {"type": "text", "text": text}
         case ImagePart(url=url, detail=detail):
-            if role is Role.TOOL:
-                raise UnsupportedField(
-                    "An image in a tool's result cannot be carried to this model's provider.",
-                    param="messages",
-                )
             return {"type": "image_url", "image_url": _without_none(url=url, detail=detail)}
         case OtherPart(protocol=protocol, encoded=encoded) if protocol == PROTOCOL:
             return encoded

@@ -20,7 +20,7 @@ from bandari.domain.faults import InvalidValue, MissingField, UnsupportedField
 from bandari.wire.bodies import is_null, read_object, read_value
 from bandari.wire.messages import PROTOCOL
 from bandari.wire.messages.field_errors import ERRORS
-from bandari.wire.messages.fields import CARRIED, REFUSED
+from bandari.wire.messages.fields import CARRIED, REFUSED, THREAD
 from bandari.wire.messages.read_content import (
     ContentReader,
     Turn,
@@ -134,6 +134,10 @@ def decode_request(
 
 
 def _check_refused(fields: Mapping[str, Raw]) -> None:
+    if THREAD in fields and says_something(fields[THREAD]):
+        raise UnsupportedField(
+            "'thread' is not supported: send the whole conversation.", param=THREAD
+        )
     for name in REFUSED:
         if name in fields and says_something(fields[name]):
             raise UnsupportedField(

@@ -179,7 +179,7 @@ def _written_choice(choice: ToolChoice | None, parallel: bool | None) -> dict[st
 
 
 def _written_format(wanted: ResponseFormat) -> dict[str, Any]:
-    if wanted.kind != "json_schema" or wanted.schema is None:
+    if wanted.schema is None:
         raise UnsupportedField(
             "'response_format' cannot be carried to this model's provider: it needs a schema.",
             param="response_format",

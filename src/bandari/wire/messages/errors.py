@@ -12,6 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from bandari.domain.faults import Fault
 from bandari.domain.problem import Problem
+from bandari.wire.messages.fields import THREAD
 from bandari.wire.upstream_errors import (
     fault_in_stream,
     fault_of_status,
@@ -64,6 +65,11 @@ def encode_problem(problem: Problem, request_id: str | None = None) -> bytes:
         "type": "error",
         "error": {"type": kind, "message": problem.message},
     }
+    if problem.param == THREAD:
+        fields["error"]["details"] = {
+            "error_code": "thread_unsupported_request",
+            "unsupported": [THREAD],
+        }
     if request_id is not None:
         fields["request_id"] = request_id
     return _encode(fields)

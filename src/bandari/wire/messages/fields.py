@@ -35,6 +35,9 @@ CARRIED: Final = frozenset(
 )
 """Fields that every provider of this protocol is given. All others go to those that name them."""
 
+THREAD: Final = "thread"
+"""A conversation that the server keeps; clients that are told so send all of it themselves."""
+
 REFUSED: Final = frozenset({"mcp_servers"})
 """Fields without which the model would lack tools that the client counts on."""
 
@@ -51,7 +54,7 @@ COSTLY: Final = REFUSED | {
     "n_predict",
     "service_tier",
     "speed",
-    "thread",
+    THREAD,
     "user_profile_id",
     "workspace_id",
 }

@@ -30,7 +30,7 @@ from bandari.wire.bodies import is_null, read_object, read_value
 from bandari.wire.responses import PROTOCOL
 from bandari.wire.responses.field_errors import ERRORS
 from bandari.wire.responses.fields import CARRIED, ECHOED, INCLUDABLE, INSTEAD, LOGPROBS
-from bandari.wire.responses.items import Place, read_conversation, spelled_out
+from bandari.wire.responses.items import Place, read_conversation, referred_id, spelled_out
 from bandari.wire.responses.options import (
     ReasoningOptions,
     StreamOptions,
@@ -93,8 +93,9 @@ class ResponsesRequest(Struct, frozen=True):
     """What a client asks for, and what is kept of it.
 
     ``chat`` is of the request's own input, ``items``, alone: where ``previous_response_id`` is
-    there, ``with_history`` makes the whole of it. ``echo`` is what an answer repeats of the
-    client's own fields.
+    there, ``with_history`` makes the whole of it. ``references`` are the ids of stored items that
+    stand for some of them, by their index: until they are ``resolved``, ``chat`` lacks those.
+    ``echo`` is what an answer repeats of the client's own fields.
     """
 
     chat: ChatRequest
@@ -108,6 +109,24 @@ class ResponsesRequest(Struct, frozen=True):
     includes: frozenset[str]
     echo: Mapping[str, Raw]
     max_messages: int
+    references: Mapping[int, str] = {}
+
+    def resolved(self, found: Mapping[str, Raw]) -> ResponsesRequest:
+        """The request with stored items, by id, where it refers to them.
+
+        Raises the ``CallerFault`` that names a reference to what is not there.
+        """
+        items = list(self.items)
+        for index, name in self.references.items():
+            if name not in found:
+                raise InvalidValue(
+                    f"There is no stored item '{name}': 'input[{index}]' refers to it.",
+                    param=f"input[{index}].id",
+                )
+            items[index] = found[name]
+        is_whole = self.previous_response_id is None
+        chat = _joined(self.chat, self.instructions, (), items, is_whole=is_whole)
+        return replace(self, chat=chat, items=tuple(items), references={})
 
     def with_history(self, items: Sequence[Raw]) -> ChatRequest:
         """The request for an answer to what was said before, ``items``, and to its own input.
@@ -143,6 +162,12 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ResponsesReque
     values = {name: _read_field(name, raw) for name, raw in fields.items()}
     _check(values)
     items = _read_input(values["input"], fields["input"], max_messages)
+    references = {
+        index: name
+        for index, item in enumerate(items)
+        if (name := referred_id(item, f"input[{index}]")) is not None
+    }
+    own = [item for index, item in enumerate(items) if index not in references]
     previous = values.get("previous_response_id")
     instructions = values.get("instructions")
     offer = read_offer(values.get("tools") or (), values.get("tool_choice"))
@@ -171,7 +196,7 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ResponsesReque
         ),
     )
     return ResponsesRequest(
-        chat=_joined(chat, instructions, (), items, is_whole=previous is None),
+        chat=_joined(chat, instructions, (), own, is_whole=previous is None and not references),
         items=items,
         previous_response_id=previous,
         store=values.get("store") is not False,
@@ -182,6 +207,7 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ResponsesReque
         includes=frozenset(includes),
         echo={name: raw for name, raw in fields.items() if name in ECHOED and not is_null(raw)},
         max_messages=max_messages,
+        references=references,
     )
 
 

@@ -5,6 +5,7 @@ Rule 1: no I/O. Rule 2: this file does not know whether we are the client or the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -24,6 +25,8 @@ PREFIXES: Final[Mapping[str, str]] = {
     "function_call_output": "fco_",
 }
 """What the ids of each kind of item begin with."""
+
+_ITEM_ID = re.compile(r"[a-z]{2,3}_(?P<response>[a-z0-9]{1,64})_(?:in)?[0-9]{1,9}")
 
 _encode = msgspec.json.Encoder().encode
 _fields_of = msgspec.json.Decoder(dict[str, Raw])
@@ -118,6 +121,17 @@ def encode_input_items(items: Sequence[Raw], page: Page = NEWEST) -> bytes:
             "has_more": end < len(ordered),
         }
     )
+
+
+def response_of_item(item_id: str) -> str | None:
+    """The id of the response whose item has that id, if it is one that was made here."""
+    made_here = _ITEM_ID.fullmatch(item_id)
+    return None if made_here is None else f"resp_{made_here['response']}"
+
+
+def by_id(items: Iterable[Raw]) -> Mapping[str, Raw]:
+    """Items that have ids, by them."""
+    return {_id(item): item for item in items}
 
 
 def _id(item: Raw) -> str:

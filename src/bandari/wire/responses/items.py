@@ -30,6 +30,8 @@ from bandari.wire.responses import PROTOCOL
 from bandari.wire.responses.field_errors import ERRORS
 from bandari.wire.seals import unwrap
 
+REFERENCE: Final = "item_reference"
+
 Place = str
 """Where an item is in the client's request, as a path: ``input[3]``."""
 
@@ -107,6 +109,10 @@ class _ResultItem(Struct):
     caller: Raw = Raw()
 
 
+class _Reference(Struct):
+    id: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
 class _Head(Struct):
     type: str | None = None
     role: Raw = Raw()
@@ -115,6 +121,7 @@ class _Head(Struct):
 
 _encode = msgspec.json.Encoder().encode
 _head = msgspec.json.Decoder(_Head)
+_reference = msgspec.json.Decoder(_Reference)
 _fields_of = msgspec.json.Decoder(dict[str, Raw])
 _KINDS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
     "message": msgspec.json.Decoder(_MessageItem),
@@ -138,10 +145,18 @@ def spelled_out(raw: Raw, place: Place) -> Raw:
         return raw
     if not _says(head.role):
         if _says(head.id):
-            raise _unsupported("item_reference", place)
+            return Raw(_encode({**_fields_of.decode(raw), "type": REFERENCE}))
         raise MissingField(f"'{place}.type' is required.", param=f"{place}.type")
     fields = _fields_of.decode(raw)
     return Raw(_encode({**fields, "type": "message"}))
+
+
+def referred_id(raw: Raw, place: Place) -> str | None:
+    """The id of the stored item that this one stands for; None if it stands for itself."""
+    if read_value(place, raw, _head, ERRORS).type != REFERENCE:
+        return None
+    item: _Reference = read_value(place, raw, _reference, ERRORS)
+    return item.id
 
 
 def read_conversation(items: Iterable[tuple[Place, Raw]], *, is_whole: bool = True) -> Conversation:
@@ -257,11 +272,6 @@ def _read_part(part: _ContentPart, place: Place) -> Part:
 
 
 def _unsupported(kind: str, place: Place) -> UnsupportedField:
-    if kind == "item_reference":
-        return UnsupportedField(
-            f"'{place}' refers to a stored item, which is not supported: send the item itself.",
-            param=place,
-        )
     return UnsupportedField(
         f"'{place}.type' is '{kind[:100]}', which is not supported: {', '.join(_KINDS)} are.",
         param=f"{place}.type",

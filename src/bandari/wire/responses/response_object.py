@@ -34,6 +34,8 @@ NO_ITEMS: Final = b"[]"
 
 _PLAIN_TEXT: Final = b'{"format":{"type":"text"}}'
 
+LOST: Final = "The server that generated this response ended before it was finished."
+
 _ECHOED: Final[Mapping[str, bytes]] = {
     "instructions": b"null",
     "max_output_tokens": b"null",
@@ -177,6 +179,18 @@ def encode_failed(
     usage: Usage | None = None,
 ) -> bytes:
     return ResponseObject(envelope, frame).failed(problem, output=_array(output), usage=usage)
+
+
+def with_status(body: bytes, status: str) -> bytes:
+    """A response object that was kept, which must not say that it goes on when it has ended."""
+    try:
+        fields = _fields_of(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise OwnFault("A response that was kept cannot be read.") from None
+    if bytes(fields["status"]) == _encode(status):
+        return body
+    lost = {"code": "server_error", "message": LOST}
+    return _encode({**fields, "status": status, "error": lost if status == "failed" else None})
 
 
 def encode_deleted(response_id: str) -> bytes:

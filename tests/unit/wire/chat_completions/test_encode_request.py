@@ -380,12 +380,30 @@ OTHER_PART = OtherPart("messages", "document", Raw(b"{}"), "messages[0].content[
 OTHER_TOOL = OtherTool("messages", "bash", Raw(b"{}"), "tools[0]")
 
 
+def test_images_of_results_follow_as_if_the_user_showed_them() -> None:
+    """Results are text here; two calls at once must have their results before anything else."""
+    results = [
+        Message(Role.TOOL, (TextPart("a"), ImagePart("https://a.b/1")), tool_call_id="c1"),
+        Message(Role.TOOL, (ImagePart("https://a.b/2", "low"),), tool_call_id="c2"),
+    ]
+    request = ChatRequest("m", (*results, Message(Role.USER, (TextPart("Well?"),))))
+    one, other, shown, user = json.loads(encode_request(request, "up", PLAIN))["messages"]
+    assert (one["role"], one["content"], one["tool_call_id"]) == ("tool", "a", "c1")
+    assert (other["role"], other["tool_call_id"]) == ("tool", "c2")
+    assert isinstance(other["content"], str)
+    assert shown["role"] == "user"
+    images = [part["image_url"] for part in shown["content"] if part["type"] == "image_url"]
+    assert images == [{"url": "https://a.b/1"}, {"url": "https://a.b/2", "detail": "low"}]
+    assert user["content"] == "Well?"
+    alone = replace(request, messages=tuple(results))
+    assert json.loads(encode_request(alone, "up", PLAIN))["messages"][2] == shown
+
+
 @pytest.mark.parametrize(
     ("request_", "where"),
     [
         (ChatRequest("m", (Message(Role.USER, (OTHER_PART,)),)), "messages[0].content[1]"),
         (ChatRequest("m", (Message(Role.USER),), tools=(OTHER_TOOL,)), "tools[0]"),
-        (ChatRequest("m", (Message(Role.TOOL, (ImagePart("https://a.b"),)),)), "messages"),
     ],
 )
 def test_what_cannot_be_carried_is_refused_by_name(request_: ChatRequest, where: str) -> None:

@@ -186,7 +186,7 @@ def test_a_dialect_names_the_fields_that_it_is_given() -> None:
     assert ignored_fields(request, dialect) == tuple(sorted(UNKNOWN.keys() - named))
 
 
-@pytest.mark.parametrize("name", sorted(COSTLY - {"mcp_servers"}))
+@pytest.mark.parametrize("name", sorted(COSTLY - {"mcp_servers", "thread"}))
 def test_what_changes_the_cost_is_never_passed_on(name: str) -> None:
     dialect = Dialect(streams=False, extra_fields=frozenset(COSTLY))
     assert relayed(dialect, **{name: "x"}) == relayed()
@@ -271,6 +271,11 @@ def test_a_turn_of_nothing_but_foreign_thoughts_is_left_out() -> None:
     assert relayed(messages=messages)["messages"] == [messages[0], messages[2]]
 
 
+def test_a_turn_that_said_nothing_from_the_start_is_the_clients_business() -> None:
+    messages = [{"role": "user", "content": []}, *turns(FOREIGN_THINKING, THINKING)]
+    assert relayed(messages=messages)["messages"] == [messages[0], *turns(THINKING)]
+
+
 @pytest.mark.parametrize("thinking", [ENABLED, {"type": "adaptive"}])
 def test_without_its_thought_a_call_is_gone_on_from_without_thinking(thinking: Any) -> None:
     messages = [*turns(FOREIGN_THINKING, USE), {"role": "user", "content": [USED]}]
@@ -342,6 +347,11 @@ def test_a_hinted_dialect_is_shown_no_tools_where_it_may_not_call() -> None:
 def test_a_hinted_dialect_is_shown_all_tools_otherwise(choice: Any) -> None:
     fields: dict[str, Any] = {"tools": [TIME, WEATHER], "tool_choice": choice}
     assert relayed(HINTED, **fields) == relayed(PLAIN, **fields)
+
+
+@pytest.mark.parametrize("choice", [{"type": "none"}, {"type": "tool", "name": "time"}])
+def test_a_hinted_dialect_needs_no_tools_for_a_choice(choice: Any) -> None:
+    assert relayed(HINTED, tool_choice=choice) == relayed(PLAIN, tool_choice=choice)
 
 
 def test_a_hinted_dialect_is_hinted_across_protocols_too() -> None:
@@ -472,7 +482,17 @@ def test_a_call_without_arguments_has_an_empty_input(arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["[]", "5", "null", '"{}"', "{", '{"a":01}', "[" * 9999, '{"a":"\ud800"}']
+    "arguments",
+    [
+        "[]",
+        "5",
+        "null",
+        '"{}"',
+        "{",
+        '{"a":01}',
+        pytest.param('{"a":' * 9999, id="deep"),
+        '{"a":"\ud800"}',
+    ],
 )
 def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
     called = said(Role.ASSISTANT, tool_calls=(ToolCall("c1", "f", arguments),))
@@ -523,10 +543,12 @@ def test_images_are_spelled_by_url_or_by_their_bytes(url: str, source: Any) -> N
         "data:;base64,AAAA",
         "data:png;base64,AAAA",
         "file:///etc/passwd",
+        "blob:image/png;base64,AAAA",
+        pytest.param("data:" + "x" * 5000, id="long"),
     ],
 )
 def test_an_image_that_is_neither_is_refused(url: str) -> None:
-    fault = refusal(asking(said(Role.USER, ImagePart(url + "A" * 0))))
+    fault = refusal(asking(said(Role.USER, ImagePart(url))))
     assert type(fault) is InvalidValue
     assert fault.param == "messages"
     assert len(fault.message) < 250

@@ -21,6 +21,7 @@ from bandari.domain.faults import (
     OwnFault,
     RequestTimeout,
     RequestTooLarge,
+    UnsupportedField,
     UpstreamFault,
     UpstreamInvalidRequest,
     UpstreamNotReady,
@@ -31,6 +32,7 @@ from bandari.domain.faults import (
 from bandari.domain.outcome import Deny, Reason
 from bandari.domain.problem import Blame, Problem
 from bandari.wire.messages import PROTOCOL
+from bandari.wire.messages.decode_request import decode_request
 from bandari.wire.messages.errors import encode_problem, read_error, read_stream_error
 from bandari.wire.upstream_errors import MAX_UPSTREAM_MESSAGE
 
@@ -106,6 +108,21 @@ def test_types_of_other_problems(status: int, kind: str) -> None:
 
 
 # -- read -----------------------------------------------------------------------------------------
+
+
+def test_clients_that_would_have_us_keep_the_conversation_are_told_in_their_code() -> None:
+    thread = b'{"model":"m","max_tokens":5,"messages":[],"thread":{"type":"create"}}'
+    with pytest.raises(UnsupportedField) as caught:
+        decode_request(thread)
+    error = json.loads(encode_problem(problem.of_fault(caught.value)))["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["details"] == {
+        "error_code": "thread_unsupported_request",
+        "unsupported": ["thread"],
+    }
+    assert (
+        "details" not in json.loads(encode_problem(problem.of_fault(UnsupportedField())))["error"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_what_a_tool_is_called_with_is_no_caching() -> None:
         "bash_code_execution_20250825",
         "bash_20250124x",
         "one of tomorrow's",
-        "x" * 5000,
+        pytest.param("x" * 5000, id="long"),
     ],
 )
 def test_tools_that_the_provider_runs_are_refused(kind: str) -> None:

@@ -26,7 +26,7 @@ from bandari.wire.responses.encode_items import (
     split_instructions,
     written_items,
 )
-from bandari.wire.responses.items import Conversation, read_conversation, spelled_out
+from bandari.wire.responses.items import Conversation, read_conversation, referred_id, spelled_out
 from bandari.wire.seals import wrap
 
 FOREIGN = Seal("messages", "c2ln", is_thought=False)
@@ -249,11 +249,17 @@ def test_an_item_that_is_not_carried_is_refused_by_name(kind: str) -> None:
     )
 
 
-def test_a_reference_to_an_item_is_refused() -> None:
-    fault = refusal(user("a"), {"type": "item_reference", "id": "msg_1"})
-    assert type(fault) is UnsupportedField
-    assert fault.param == "input[1]"
-    assert "send the item itself" in fault.message
+def test_an_item_may_refer_to_another() -> None:
+    reference = raw({"type": "item_reference", "id": "msg_1"})
+    assert referred_id(reference, "input[1]") == "msg_1"
+    assert referred_id(raw(user("a")), "input[1]") is None
+
+
+@pytest.mark.parametrize("name", [None, "", 5, "x" * 300])
+def test_a_reference_names_an_item(name: Any) -> None:
+    with pytest.raises(CallerFault) as caught:
+        referred_id(raw({"type": "item_reference", "id": name}), "input[1]")
+    assert caught.value.param == "input[1].id"
 
 
 @pytest.mark.parametrize(
@@ -358,9 +364,8 @@ def test_a_role_makes_an_item_a_message(no_type: dict[str, Any]) -> None:
 
 
 def test_an_item_of_an_id_alone_is_a_reference() -> None:
-    with pytest.raises(UnsupportedField) as caught:
-        spelled_out(raw({"id": "msg_1"}), "input[2]")
-    assert caught.value.param == "input[2]"
+    item = spelled_out(raw({"id": "msg_1"}), "input[2]")
+    assert referred_id(item, "input[2]") == "msg_1"
 
 
 @pytest.mark.parametrize("nothing", [{}, {"role": None}, {"content": "x"}])

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandari.domain import problem
-from bandari.domain.events import ChoiceFinished, FinishReason, ReasoningDelta, TextDelta, ToolCallDelta
+from bandari.domain.events import (
+    ChoiceFinished,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 from bandari.domain.faults import InvalidValue, UpstreamInterrupted
 from bandari.domain.problem import Blame, Problem
 from bandari.domain.usage import Usage
