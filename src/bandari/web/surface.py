@@ -139,7 +139,10 @@ TYPED_STREAM: Final = ChatSurface(
     keepalive=EMPTY_COMMENT,
     keepalive_ms=KEEPALIVE_MS,
     # Since 2026-11-01 (RFC 9745), in favour of the Responses surface.
-    headers=((b"deprecation", b"@1793491200"),),
+    headers=(
+        (b"deprecation", b"@1793491200"),
+        (b"link", b'</api/v1/llm/responses>; rel="successor-version"'),
+    ),
 )
 
 MESSAGES: Final = ChatSurface(

@@ -31,6 +31,7 @@ async def test_the_answer_is_a_stream_whatever_the_body_says(typed, stream):
     assert client.status == 200
     assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert client.headers["deprecation"] == "@1793491200"
+    assert client.headers["link"] == '</api/v1/llm/responses>; rel="successor-version"'
     assert client.body.startswith(b": \n\nevent: message\nid: 0\ndata: {")
     assert client.body.endswith(b"event: done\ndata: null\n\n")
     assert b"[DONE]" not in client.body
