@@ -84,7 +84,7 @@ class Described:
 
     def check_stream(self, content: JsonObject, body: bytes) -> list[Any]:
         """Fail unless every event is described; returns what the schema is of."""
-        how = content["x-bandari-stream"]
+        how = content["x-event-stream"]
         schemas = [content["schema"]]
         if "error" in how:
             schemas.append(how["error"])
@@ -104,13 +104,16 @@ PLAIN = frozenset(
         "cache-control",
         "connection",
         "content-length",
+        "content-security-policy",
         "content-type",
         "date",
+        "referrer-policy",
         "transfer-encoding",
         "x-accel-buffering",
+        "x-content-type-options",
     }
 )
-"""Headers that every HTTP client knows."""
+"""Headers that are HTTP's own."""
 
 
 def events_of(body: bytes) -> list[SseEvent]:

@@ -1,4 +1,4 @@
-"""llama.cpp's own server with the model in the box, as a provider that speaks all three protocols."""
+"""llama.cpp's own server with the model in the box: a provider that speaks all three protocols."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from bandari.web.admission import Admission
 from bandari.web.app import Endpoint, Route
 from bandari.web.chat import Chat
 from bandari.web.chat_settings import ChatSettings
+from bandari.web.description import Description
 from bandari.web.embeddings import Embeddings
 from bandari.web.keys import KeyCheck
 from bandari.web.messages import CountTokens, Messages
@@ -58,6 +59,7 @@ class House(Struct, frozen=True):
 
 def routes(house: House) -> list[Route]:
     admission = Admission(house.keys, house.limiter, house.metrics)
+    description = Description()
     operations = Operations(house.metrics, house.obstacles)
     models = ModelList(admission, house.models, house.now_s())
 
@@ -112,4 +114,6 @@ def routes(house: House) -> list[Route]:
         Route("/healthz", GET=operations.alive),
         Route("/readyz", GET=operations.ready),
         Route("/metrics", GET=operations.metrics),
+        Route("/openapi.json", GET=description.openapi),
+        Route("/docs", GET=description.docs),
     ]

@@ -14,6 +14,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 """The largest event that is read, all its lines together; a larger one is malformed."""
 
 _BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
 
 
 class SseEvent(Struct, frozen=True, gc=False):
@@ -27,7 +28,17 @@ class SseEvent(Struct, frozen=True, gc=False):
 class SseDecoder:
     """Collects bytes into events. LF, CR LF and CR all end lines; comments are skipped."""
 
-    __slots__ = ("_at_start", "_buffer", "_data", "_id", "_name", "_size", "_skip_newline")
+    __slots__ = (
+        "_at_start",
+        "_buffer",
+        "_data",
+        "_head",
+        "_id",
+        "_last_name",
+        "_name",
+        "_size",
+        "_skip_newline",
+    )
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -36,13 +47,16 @@ class SseDecoder:
         self._data: list[bytes] = []
         self._size = 0
         self._name = ""
+        self._last_name = ""
+        self._head = _DATA
+        """How an event with the last one's name begins, where its data comes next."""
         self._id: str | None = None
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that are complete now. Raises ``UpstreamMalformed`` beyond the size limit."""
-        if self._size == 0 and not self._buffer and _is_one_event(chunk):
+        if self._size == 0 and not self._buffer and _is_one_event(chunk, self._head):
             self._at_start = self._skip_newline = False
-            return [SseEvent(chunk[6:-2], "", self._id)]
+            return [SseEvent(chunk[len(self._head) : -2], self._last_name, self._id)]
         if self._skip_newline and chunk:
             self._skip_newline = False
             if chunk[:1] == b"\n":
@@ -68,6 +82,8 @@ class SseDecoder:
                 self._line(line)
                 continue
             if self._data:
+                if self._name != self._last_name:
+                    self._expect(self._name)
                 events.append(SseEvent(b"\n".join(self._data), self._name, self._id))
                 self._data = []
             self._size = 0
@@ -75,6 +91,10 @@ class SseDecoder:
         if self._buffer:
             self._check_size(self._size + len(self._buffer) + 1)
         return events
+
+    def _expect(self, name: str) -> None:
+        self._last_name = name
+        self._head = b"event: %b\n%b" % (name.encode(), _DATA) if name else _DATA
 
     def _check_size(self, size: int) -> None:
         if size > MAX_EVENT_BYTES:
@@ -94,12 +114,15 @@ class SseDecoder:
             self._data.append(b"")
 
 
-def _is_one_event(chunk: bytes) -> bool:
-    """Whether it is just what most servers send at a time: one line of data, and its end."""
+def _is_one_event(chunk: bytes, head: bytes) -> bool:
+    """Whether it is just what most servers send at a time: a head, one line of data, and its end.
+
+    Most events of a stream have the same head.
+    """
     return (
-        chunk.startswith(b"data: ")
+        chunk.startswith(head)
         and chunk.endswith(b"\n\n")
-        and chunk.find(b"\n") == len(chunk) - 2
+        and chunk.find(b"\n", len(head)) == len(chunk) - 2
         and b"\r" not in chunk
         and len(chunk) < MAX_EVENT_BYTES
     )

@@ -1,0 +1,148 @@
+"""The headers and parameters of the HTTP API: each is described once, and referred to by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from bandari.web.openapi.json_values import JsonObject
+
+
+def _text(description: str, **more: object) -> JsonObject:
+    return {"description": description, "schema": {"type": "string", **more}}
+
+
+def _count(description: str) -> JsonObject:
+    return {"description": description, "schema": {"type": "integer", "minimum": 0}}
+
+
+RESPONSE_HEADERS: Final[Mapping[str, JsonObject]] = {
+    "x-request-id": _text(
+        "The request's id, also in the server's log: the client's own, if it is 1 to 128 letters, "
+        "digits and `._-`; else a new one."
+    ),
+    "request-id": _text("The same as `x-request-id`, where clients of this protocol look for it."),
+    "x-bandari-receipt": _text(
+        "The id of the receipt: what the answer cost, and why. Absent where it is free; final once "
+        "the answer has ended."
+    ),
+    "x-bandari-stream": _text("The id of the answer's recording."),
+    "x-bandari-max-tokens": _count(
+        "The limit to which the answer was shortened: by the balance, or by what the context "
+        "window leaves. Absent where it was not."
+    ),
+    "x-bandari-ignored": _text(
+        "The fields of the request that had no effect, with commas between them. Absent where all "
+        "had."
+    ),
+    "x-ratelimit-limit-requests": _count(
+        "How many requests a minute the key may make. Absent where there is no limit."
+    ),
+    "x-ratelimit-remaining-requests": _count("How many of them are left now."),
+    "x-ratelimit-reset-requests": _text(
+        "The time until all of them are there again: `12ms`, `1.5s` or `6m0s`."
+    ),
+    "retry-after": _count("The seconds to wait before the next try, where that is known."),
+    "retry-after-ms": _count("The same in milliseconds."),
+    "x-should-retry": _text("Whether the same request may succeed later.", enum=["true", "false"]),
+    "www-authenticate": _text("How to say who is asking.", const="Bearer"),
+    "link": _text(
+        "Where to go instead of a deprecated operation: its `successor-version` (RFC 8288)."
+    ),
+    "deprecation": _text(
+        "Since when the operation is deprecated: `@` and seconds since 1970 (RFC 9745)."
+    ),
+}
+
+IDENTITY: Final = ("x-request-id",)
+LIMITS: Final = (
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+)
+RECORDED: Final = (
+    *IDENTITY,
+    "x-bandari-receipt",
+    "x-bandari-stream",
+    "x-bandari-max-tokens",
+    "x-bandari-ignored",
+)
+"""What comes with an answer that a model writes."""
+BILLED: Final = (*RECORDED, *LIMITS)
+"""What comes with one that was asked for now."""
+
+
+def _header(name: str, description: str, **schema: object) -> JsonObject:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
+
+
+def _query(name: str, description: str, **schema: object) -> JsonObject:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
+
+
+def _id(description: str) -> JsonObject:
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string", "minLength": 1},
+    }
+
+
+PARAMETERS: Final[Mapping[str, JsonObject]] = {
+    "ModelId": _id("The model's public id, an alias of it, or `provider:model`."),
+    "ResponseId": _id("The response's id."),
+    "Stream": _query("stream", "Whether to answer with the response's events.", type="boolean"),
+    "StartingAfter": _query(
+        "starting_after",
+        "With `stream`: the `sequence_number` of the last event that was received. What came after "
+        "it is sent.",
+        type="integer",
+        minimum=0,
+    ),
+    "Limit": _query("limit", "How many to list at most.", type="integer", minimum=1, maximum=1000),
+    "After": _query("after_id", "List what comes after this id.", type="string"),
+    "Before": _query("before_id", "List what comes before this id.", type="string"),
+    "ItemOrder": _query(
+        "order", "Newest first, unless it is `asc`.", type="string", enum=["asc", "desc"]
+    ),
+    "ItemLimit": _query(
+        "limit", "How many to list at most. Default 20.", type="integer", minimum=1, maximum=100
+    ),
+    "ItemAfter": _query("after", "List what comes after the item of this id.", type="string"),
+    "OnBehalfOf": _header(
+        "X-On-Behalf-Of",
+        "The end user for whom the request is made, printable. Kept in the receipt; comes before a "
+        "user named in the body.",
+        maxLength=512,
+    ),
+    "RequestId": _header(
+        "X-Request-Id",
+        "An id of your own for the request.",
+        pattern="^[A-Za-z0-9._-]{1,128}$",
+    ),
+    "AnthropicVersion": _header(
+        "anthropic-version",
+        "Every client of Anthropic's sends it. With it, whatever its value, the answer has "
+        "Anthropic's form; without it, OpenAI's.",
+        examples=["2023-06-01"],
+    ),
+}
+
+
+def response_headers(names: Iterable[str]) -> JsonObject:
+    """The headers of an answer, as references to their descriptions."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
