@@ -1,4 +1,4 @@
-"""Incarnations of a server, put together as ``bootstrap.py`` does it, and how they end.
+"""Incarnations of a server, put together as ``bootstrap`` does it, and how they end.
 
 Knows no client: it serves whoever calls ``inference`` while it is serving.
 """

@@ -47,7 +47,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     max_choices: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] = MAX_CHOICES
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     streams: bool = True
-    tokenizer: Literal["none", "llama_cpp", "vllm"] = "none"
+    tokenizer: Literal["none", "anthropic", "llama_cpp", "vllm"] = "none"
     any_model: bool = False
     extra_fields: tuple[Text, ...] = ()
 

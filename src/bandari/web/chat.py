@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from bandari.domain.ledger import Ending
 from bandari.domain.outcome import Deny
 from bandari.service.inference import Inference
 from bandari.service.ports import Metrics
@@ -50,8 +49,4 @@ class Chat:
         if isinstance(generation, Deny):
             await self._admission.tell(exchange, generation)
             return
-        unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
-        try:
-            await self._delivery.answer(exchange, generation)
-        finally:
-            unwatch()
+        await self._delivery.answer(exchange, generation)

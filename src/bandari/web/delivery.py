@@ -5,8 +5,10 @@ Knows no protocol: what is said while there is nothing to say is the ``Surface``
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
+from bandari.domain.ledger import Ending
 from bandari.service.generation import Generation
 from bandari.service.ports import Metrics
 from bandari.service.recording import Reader, Recording
@@ -28,16 +30,20 @@ class Delivery:
         self._settings = settings
 
     async def answer(self, exchange: Exchange, generation: Generation) -> None:
-        """The whole of it, in the form that was asked for."""
-        if generation.request.stream:
-            await self.stream(exchange, generation)
-        else:
-            await self._whole(exchange, generation)
+        """The whole of it, in the form that was asked for. A client that leaves ends it."""
+        unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
+        try:
+            if generation.request.stream:
+                await self.stream(exchange, generation)
+            else:
+                await self._whole(exchange, generation)
+        finally:
+            unwatch()
 
     async def stream(
         self, exchange: Exchange, generation: Generation, after_frame: int = -1
     ) -> None:
-        """What follows the frame of that index, as it comes."""
+        """What follows the frame of that index, as it comes. It goes on if the client leaves."""
         surface, recording = self._surface, generation.recording
         reader = recording.reader(after_frame)
         first = await self._first_frames(reader)

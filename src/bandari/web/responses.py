@@ -17,7 +17,6 @@ from bandari.domain.faults import (
     ResponseNotFound,
 )
 from bandari.domain.keys import Principal
-from bandari.domain.ledger import Ending
 from bandari.domain.outcome import Deny
 from bandari.domain.responses import StoredResponse
 from bandari.service.generation import Generation, Keeper
@@ -99,11 +98,7 @@ class Responses:
             response = await self._stored.get(principal.account_id, keeping.id)
             await exchange.respond(200, problems.JSON, _body(response))
         else:
-            unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
-            try:
-                await self._delivery.answer(exchange, generation)
-            finally:
-                unwatch()
+            await self._delivery.answer(exchange, generation)
 
     async def one(self, exchange: Exchange) -> None:
         """``GET``: the response as it is, or its stream behind ``starting_after``."""
@@ -162,11 +157,7 @@ class Responses:
         if isinstance(generation, Deny):
             await self._admission.tell(exchange, generation)
             return
-        unwatch = exchange.watch_client(partial(generation.stop, Ending.CLIENT_LEFT))
-        try:
-            await self._delivery.answer(exchange, generation)
-        finally:
-            unwatch()
+        await self._delivery.answer(exchange, generation)
 
     async def _decoded(self, principal: Principal, body: bytes) -> ResponsesRequest:
         """The request, with the stored items that it refers to in their places."""

@@ -29,9 +29,7 @@ def embedding_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def started(
-    engines: Callable[[EngineSettings], Engine], embedding_model: Path
-) -> Engine:
+async def started(engines: Callable[[EngineSettings], Engine], embedding_model: Path) -> Engine:
     made = engines(settings(embedding_model))
     await made.supervisor.start()
     return made

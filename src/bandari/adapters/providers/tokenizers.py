@@ -13,6 +13,7 @@ import msgspec
 from bandari.domain.chat import ChatRequest
 from bandari.wire.chat_completions import encode_request as chat_request
 from bandari.wire.dialect import Dialect
+from bandari.wire.messages.count_tokens import encode_count_request
 
 MAX_COUNT_BYTES: Final = 16 * 1024 * 1024
 """The largest answer that is read: these servers list every token."""
@@ -43,6 +44,10 @@ TOKENIZERS: Final[Mapping[str, Tokenizer]] = {
         text_path="/tokenize",
         text_field="content",
         text_fields={"add_special": False},
+    ),
+    "anthropic": Tokenizer(
+        prompt_path="/v1/messages/count_tokens",
+        prompt_body=encode_count_request,
     ),
     "vllm": Tokenizer(
         prompt_path="/tokenize",

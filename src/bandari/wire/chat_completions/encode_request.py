@@ -27,8 +27,8 @@ from bandari.domain.chat import (
     TextPart,
     Tool,
 )
-from bandari.domain.faults import UnsupportedField
 from bandari.wire.bodies import is_null
+from bandari.wire.carrying import cannot_carry_part, cannot_carry_tool
 from bandari.wire.chat_completions import PROTOCOL
 from bandari.wire.chat_completions.fields import REASONING, TOP_K
 from bandari.wire.dialect import Dialect
@@ -208,11 +208,8 @@ def _written_part(part: Part) -> Any:
             return {"type": "image_url", "image_url": _without_none(url=url, detail=detail)}
         case OtherPart(protocol=protocol, encoded=encoded) if protocol == PROTOCOL:
             return encoded
-        case OtherPart(kind=kind, where=where):
-            raise UnsupportedField(
-                f"'{where}' is of type '{kind}', which cannot be carried to this model's provider.",
-                param=where,
-            )
+        case OtherPart():
+            raise cannot_carry_part(part)
         case ReasoningPart():
             raise AssertionError("thoughts are no content here")
 
@@ -221,11 +218,7 @@ def _written_tools(tools: Iterable[Tool | OtherTool]) -> list[dict[str, Any]]:
     written = []
     for tool in tools:
         if isinstance(tool, OtherTool):
-            raise UnsupportedField(
-                f"'{tool.where}' is a tool that cannot be carried to this model's provider: only "
-                "functions can.",
-                param=tool.where,
-            )
+            raise cannot_carry_tool(tool)
         described = _without_none(
             name=tool.name,
             description=tool.description,

@@ -17,6 +17,7 @@ from msgspec import Raw
 from bandari.domain.chat import ChatRequest, Original, OtherTool, ResponseFormat, Tool, ToolChoice
 from bandari.domain.faults import UnsupportedField
 from bandari.wire.bodies import is_null, read_value
+from bandari.wire.carrying import cannot_carry, cannot_carry_tool
 from bandari.wire.dialect import Dialect
 from bandari.wire.messages import PROTOCOL
 from bandari.wire.messages.field_errors import ERRORS
@@ -76,9 +77,7 @@ def _check_sampling(request: ChatRequest) -> None:
         ("frequency_penalty", bool(sampling.frequency_penalty)),
     ):
         if is_asked_for:
-            raise UnsupportedField(
-                f"'{name}' cannot be carried to this model's provider.", param=name
-            )
+            raise cannot_carry(name)
 
 
 def _written_sampling(request: ChatRequest) -> Iterator[tuple[str, Any]]:
@@ -150,11 +149,7 @@ def _written_tools(tools: Iterable[Tool | OtherTool]) -> list[Any]:
         elif tool.protocol == PROTOCOL:
             written.append(tool.encoded)
         else:
-            raise UnsupportedField(
-                f"'{tool.where}' is a tool that cannot be carried to this model's provider: only "
-                "functions can.",
-                param=tool.where,
-            )
+            raise cannot_carry_tool(tool)
     return written
 
 

@@ -24,6 +24,7 @@ from bandari.domain.chat import (
     ToolCall,
 )
 from bandari.domain.faults import InvalidValue, UnsupportedField
+from bandari.wire.carrying import cannot_carry_part
 from bandari.wire.messages import PROTOCOL
 from bandari.wire.messages.thoughts import KINDS, is_own, read_thought, written_thought
 
@@ -136,12 +137,8 @@ def _written_parts(parts: Iterable[Part]) -> list[Any]:
                     blocks.append(thought)
             case OtherPart(protocol=protocol, encoded=encoded) if protocol == PROTOCOL:
                 blocks.append(encoded)
-            case OtherPart(kind=kind, where=where):
-                raise UnsupportedField(
-                    f"'{where}' is of type '{kind}', which cannot be carried to this model's "
-                    "provider.",
-                    param=where,
-                )
+            case OtherPart():
+                raise cannot_carry_part(part)
     return blocks
 
 

@@ -24,6 +24,7 @@ from bandari.domain.chat import (
     TextPart,
 )
 from bandari.domain.faults import UnsupportedField
+from bandari.wire.carrying import cannot_carry_part
 from bandari.wire.responses import PROTOCOL
 from bandari.wire.responses.fields import is_ours
 from bandari.wire.seals import unwrap
@@ -156,10 +157,7 @@ def _written_part(part: Part) -> Any:
             return {"type": "input_image", "image_url": url, "detail": detail}
         case OtherPart(protocol=protocol, encoded=encoded) if protocol == PROTOCOL:
             return encoded
-        case OtherPart(kind=kind, where=where):
-            raise UnsupportedField(
-                f"'{where}' is of type '{kind}', which cannot be carried to this model's provider.",
-                param=where,
-            )
+        case OtherPart():
+            raise cannot_carry_part(part)
         case ReasoningPart():
             raise AssertionError("only an assistant has thoughts")

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Raw
 
 from bandari.domain.chat import ChatRequest, Original, OtherTool, Sampling, Tool
-from bandari.domain.faults import UnsupportedField
 from bandari.wire.bodies import is_null
+from bandari.wire.carrying import cannot_carry, cannot_carry_tool
 from bandari.wire.dialect import Dialect
 from bandari.wire.responses import PROTOCOL
 from bandari.wire.responses.encode_items import relayed_items, split_instructions, written_items
@@ -120,11 +120,7 @@ def _written_tools(tools: Iterable[Tool | OtherTool]) -> list[dict[str, Any]]:
     written = []
     for tool in tools:
         if isinstance(tool, OtherTool):
-            raise UnsupportedField(
-                f"'{tool.where}' is a tool that cannot be carried to this model's provider: only "
-                "functions can.",
-                param=tool.where,
-            )
+            raise cannot_carry_tool(tool)
         described = _without_none(name=tool.name, description=tool.description)
         written.append(
             {
@@ -167,7 +163,7 @@ def _written_sampling(sampling: Sampling) -> dict[str, Any]:
 def _unspeakable(sampling: Sampling, dialect: Dialect) -> Iterator[tuple[str, Any]]:
     """The values that this protocol has no words for, for an upstream that knows them anyway."""
     if sampling.n != 1:
-        raise _cannot_carry("n")
+        raise cannot_carry("n")
     for name in SIDE_VALUES:
         value = getattr(sampling, name)
         if value is not None and name in dialect.extra_fields:
@@ -176,12 +172,8 @@ def _unspeakable(sampling: Sampling, dialect: Dialect) -> Iterator[tuple[str, An
         value = getattr(sampling, name)
         if value:  # a penalty of zero, or a bias of nothing, asks for nothing
             if name not in dialect.extra_fields:
-                raise _cannot_carry(name)
+                raise cannot_carry(name)
             yield name, value
-
-
-def _cannot_carry(name: str) -> UnsupportedField:
-    return UnsupportedField(f"'{name}' cannot be carried to this model's provider.", param=name)
 
 
 def _includes(request: ChatRequest) -> list[str]:

@@ -1,4 +1,4 @@
-"""Puts the house together: the only file that knows the concrete classes.
+"""Puts the house together: the only room that knows the concrete classes.
 
 Configuration comes in as values and leaves as objects that know nothing of it. What is opened here
 is closed here, in the opposite order, whatever happens.
@@ -12,7 +12,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,10 @@ from bandari.adapters.engine.status import Ready
 from bandari.adapters.engine.supervisor import EngineSupervisor
 from bandari.adapters.entropy import Entropy
 from bandari.adapters.metrics import PrometheusMetrics
-from bandari.adapters.providers.embeddings import ProviderEmbeddings
-from bandari.adapters.providers.local import LLAMA_CPP, MAX_CHOICES, TOKENIZER
-from bandari.adapters.providers.protocols import PROTOCOLS, UpstreamProtocol
-from bandari.adapters.providers.tokenizers import TOKENIZERS
-from bandari.adapters.providers.transport import HttpTransport, Timeouts
-from bandari.adapters.providers.upstream import Address, ProviderUpstream
 from bandari.adapters.storage import Store, open_store
-from bandari.config import DEFAULT_CONTEXT_WINDOW, Provider, Server, Settings
-from bandari.domain.catalogue import LOCAL, Model
+from bandari.bootstrap import providers
+from bandari.config import DEFAULT_CONTEXT_WINDOW, Server, Settings
+from bandari.domain.catalogue import Model
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.pricing import token_card
 from bandari.service import upkeep
@@ -50,26 +45,16 @@ from bandari.service.inference import Settings as InferenceSettings
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models, OpenProvider
 from bandari.service.open_requests import OpenRequests
-from bandari.service.ports import EmbeddingUpstream, Upstream
 from bandari.service.responses import StoredResponses
 from bandari.web import listener
 from bandari.web.app import App, LogRequest
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.routes import House, routes
-from bandari.wire.dialect import Dialect
 
-PACKAGED_MODEL = Path(__file__).parent / "adapters" / "engine" / "models" / "bandari-tiny.gguf"
-
-ENGINE_TIMEOUTS = Timeouts(first_event_ms=600_000, answer_ms=3_600_000)
-"""Patient: requests queue for a slot inside the engine, and a big model on a small machine
-is slow.
-"""
-ENGINE_CONNECTIONS = 1000
-"""Below the engine's number of HTTP threads: an open request holds one, and so does ``/health``.
-
-None is used twice: llama.cpp says keep-alive, and closes the connection after every stream.
-"""
+PACKAGED_MODEL = (
+    Path(__file__).parent.parent / "adapters" / "engine" / "models" / "bandari-tiny.gguf"
+)
 
 DAY_MS = 86_400_000
 
@@ -189,8 +174,8 @@ async def _serve(
         )
         await responses.fail_dead()
         models = await _pinned_models(settings, store)
-        transports = _transports(settings, stack)
-        upstreams = _upstreams(settings, engine, transports)
+        transports = providers.transports(settings, stack)
+        upstreams = providers.upstreams(settings, engine, transports)
         estimates = Estimates(await store.ledger.experience())
         books = Books(store.ledger)
         open_requests = OpenRequests(settings.server.max_open_requests)
@@ -213,7 +198,7 @@ async def _serve(
             models=models,
             books=books,
             ledger=store.ledger,
-            upstreams=_embedding_upstreams(settings, embedding_engine, transports),
+            upstreams=providers.embedding_upstreams(settings, embedding_engine, transports),
             clock=clock,
             metrics=metrics,
             estimates=estimates,
@@ -309,109 +294,6 @@ async def _pinned_models(settings: Settings, store: Store) -> Models:
         name: OpenProvider(name, DEFAULT_CONTEXT_WINDOW, (next(pinned),)) for name in open_names
     }
     return Models(models, open_providers, settings.default_provider)
-
-
-def _transports(settings: Settings, stack: AsyncExitStack) -> Mapping[str, HttpTransport]:
-    """One for each provider, whatever it is asked for, and one for both engines."""
-    transports = {
-        name: HttpTransport(_timeouts(provider), provider.max_connections)
-        for name, provider in settings.providers.items()
-    }
-    transports[LOCAL] = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
-    for transport in transports.values():
-        stack.push_async_callback(transport.close)
-    return transports
-
-
-def _upstreams(
-    settings: Settings,
-    engine: EngineSupervisor | None,
-    transports: Mapping[str, HttpTransport],
-) -> dict[str, Upstream]:
-    upstreams: dict[str, Upstream] = {}
-    for name, provider in settings.providers.items():
-        protocol = PROTOCOLS[provider.protocol]
-        upstreams[name] = ProviderUpstream(
-            name,
-            transports[name],
-            _always(_address(provider, protocol)),
-            protocol,
-            Dialect(
-                extra_fields=frozenset(provider.extra_fields),
-                max_tokens_field=provider.max_tokens_field,
-                streams=provider.streams,
-            ),
-            max_choices=provider.max_choices,
-            tokenizer=TOKENIZERS.get(provider.tokenizer),
-        )
-    if engine is not None:
-        protocol = PROTOCOLS["chat_completions"]
-        upstreams[LOCAL] = ProviderUpstream(
-            LOCAL,
-            transports[LOCAL],
-            lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
-            protocol,
-            LLAMA_CPP,
-            max_choices=MAX_CHOICES,
-            tokenizer=TOKENIZER,
-        )
-    return upstreams
-
-
-def _embedding_upstreams(
-    settings: Settings,
-    engine: EngineSupervisor | None,
-    transports: Mapping[str, HttpTransport],
-) -> dict[str, EmbeddingUpstream]:
-    """Those that speak OpenAI's protocols; the others have no embeddings to ask for."""
-    protocol = PROTOCOLS["chat_completions"]
-    upstreams: dict[str, EmbeddingUpstream] = {
-        name: ProviderEmbeddings(
-            name,
-            transports[name],
-            _always(_address(provider, protocol)),
-            Dialect(extra_fields=frozenset(provider.extra_fields)),
-            tokenizer=TOKENIZERS.get(provider.tokenizer),
-        )
-        for name, provider in settings.providers.items()
-        if provider.protocol == "chat_completions"
-    }
-    if engine is not None:
-        upstreams[LOCAL] = ProviderEmbeddings(
-            LOCAL,
-            transports[LOCAL],
-            lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
-            Dialect(),
-            tokenizer=TOKENIZER,
-        )
-    return upstreams
-
-
-def _always(address: Address) -> Callable[[], Address]:
-    return lambda: address
-
-
-def _address(provider: Provider, protocol: UpstreamProtocol) -> Address:
-    headers = _headers(provider.headers, provider.api_key, protocol)
-    return Address(provider.base_url.rstrip("/"), headers)
-
-
-def _headers(
-    extra: Mapping[str, str], api_key: str | None, protocol: UpstreamProtocol
-) -> Mapping[str, str]:
-    headers = {"content-type": "application/json", **protocol.headers, **extra}
-    if api_key is not None:
-        headers.update(protocol.credentials(api_key))
-    return headers
-
-
-def _timeouts(provider: Provider) -> Timeouts:
-    return Timeouts(
-        connect_ms=provider.connect_timeout_ms,
-        first_event_ms=provider.first_event_timeout_ms,
-        idle_ms=provider.idle_timeout_ms,
-        answer_ms=provider.answer_timeout_ms,
-    )
 
 
 def _chat_settings(server: Server) -> ChatSettings:
