@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import anthropic
+import httpx2 as httpx
 import openai
 import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -256,3 +257,57 @@ def test_json_by_a_schema(desk: Desk, client: Client, stream: bool) -> None:
     asked = Asked("Describe a boat.", stream, schema=True)
     seen = desk.ask(client, "chat_completions", asked)
     assert isinstance(json.loads(seen.text)["masts"], int)
+
+
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9"
+    "awAAAABJRU5ErkJggg=="
+)
+SHOWN: dict[str, dict[str, Any]] = {
+    "chat/completions": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+                ],
+            }
+        ]
+    },
+    "messages": {
+        "max_tokens": 20,
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "image",
+                        "source": {"type": "base64", "media_type": "image/png", "data": PNG},
+                    }
+                ],
+            }
+        ],
+    },
+    "responses": {
+        "input": [
+            {
+                "role": "user",
+                "content": [{"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}],
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("surface", SHOWN)
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_an_image_for_a_model_that_cannot_see(desk: Desk, surface: str, upstream: str) -> None:
+    answer = httpx.post(
+        f"{desk.server.url}/v1/{surface}",
+        headers={"x-api-key": desk.key, "anthropic-version": "2023-06-01"},
+        json={"model": upstream, **SHOWN[surface]},
+        timeout=30,
+    )
+    assert answer.status_code == 400
+    assert "image input is not supported" in answer.json()["error"]["message"]
+    assert "x-bandari-receipt" not in answer.headers

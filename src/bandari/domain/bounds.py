@@ -66,6 +66,7 @@ def check(request: ChatRequest, bounds: Bounds) -> None:
     if len(bounds.roles) < len(Role):
         _check_roles(request, bounds)
     _check_tools(request)
+    _check_results(request)
 
 
 def _number(value: float) -> str:
@@ -82,6 +83,19 @@ def _check_roles(request: ChatRequest, bounds: Bounds) -> None:
                 f"Role must be one of {allowed}; 'messages[{index}].role' is '{message.role}'.",
                 param=f"messages[{index}].role",
             )
+
+
+def _check_results(request: ChatRequest) -> None:
+    """Every result has its call in an earlier turn. Codecs that know better places say so first."""
+    made: set[str] = set()
+    for index, message in enumerate(request.messages):
+        if message.role is Role.TOOL and message.tool_call_id not in made:
+            raise InvalidValue(
+                f"'messages[{index}].tool_call_id' names no call of an earlier message: no "
+                "assistant's 'tool_calls' has that id.",
+                param=f"messages[{index}].tool_call_id",
+            )
+        made.update(call.id for call in message.tool_calls)
 
 
 def _check_tools(request: ChatRequest) -> None:

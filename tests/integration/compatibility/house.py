@@ -45,20 +45,26 @@ class _OneKey:
 class PlayedReply:
     """The port ``Reply``: bytes that are there at once."""
 
-    def __init__(self, body: bytes, content_type: str) -> None:
+    def __init__(self, body: bytes, content_type: str, failure: Exception | None) -> None:
         self.status = 200
         self._content_type = content_type
         self._body = body
+        self._failure = failure
 
     def header(self, name: str) -> str | None:
         return self._content_type if name == "content-type" else None
 
     async def chunk(self) -> bytes:
+        if not self._body and self._failure is not None:
+            raise self._failure
         body, self._body = self._body, b""
         return body
 
     async def feed(self, take: Callable[[bytes], bool]) -> bool:
-        return bool(self._body) and not take(await self.chunk())
+        while chunk := await self.chunk():
+            if not take(chunk):
+                return True
+        return False
 
     async def body(self, max_bytes: int) -> bytes:
         assert len(self._body) <= max_bytes
@@ -66,10 +72,14 @@ class PlayedReply:
 
 
 class PlayedTransport:
-    """The port ``Transport``: one answer to everything; remembers what was asked."""
+    """The port ``Transport``: one answer to everything; remembers what was asked.
 
-    def __init__(self, body: bytes, *, is_stream: bool) -> None:
+    ``failure`` is what reading raises where the answer ends.
+    """
+
+    def __init__(self, body: bytes, *, is_stream: bool, failure: Exception | None = None) -> None:
         self._body = body
+        self._failure = failure
         self._content_type = "text/event-stream" if is_stream else "application/json"
         self.asked: list[dict[str, Any]] = []
 
@@ -82,7 +92,7 @@ class PlayedTransport:
 
     @asynccontextmanager
     async def _reply(self) -> AsyncIterator[PlayedReply]:
-        yield PlayedReply(self._body, self._content_type)
+        yield PlayedReply(self._body, self._content_type, self._failure)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -91,8 +101,10 @@ class PlayedTransport:
 class Crossing:
     """A client of one protocol over a provider of another, which answers with ``body``."""
 
-    def __init__(self, upstream: str, body: bytes, *, streams: bool) -> None:
-        self.transport = PlayedTransport(body, is_stream=streams)
+    def __init__(
+        self, upstream: str, body: bytes, *, streams: bool, failure: Exception | None = None
+    ) -> None:
+        self.transport = PlayedTransport(body, is_stream=streams, failure=failure)
         provider = ProviderUpstream(
             "acme",
             self.transport,

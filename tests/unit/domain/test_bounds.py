@@ -9,7 +9,16 @@ from msgspec import convert, json
 from msgspec.structs import replace
 
 from bandari.domain.bounds import MAX_INTEGER, Bounds, check
-from bandari.domain.chat import ChatRequest, Message, Role, Sampling, TextPart, Tool, ToolChoice
+from bandari.domain.chat import (
+    ChatRequest,
+    Message,
+    Role,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
 from bandari.domain.faults import CallerFault, InvalidRequest, InvalidValue, MissingField
 
 HELLO = Message(Role.USER, (TextPart("hello"),))
@@ -128,7 +137,24 @@ def test_a_model_may_narrow_the_roles() -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 def test_every_role_is_allowed_by_default(role: Role) -> None:
-    check(request(messages=(Message(role),)), Bounds())
+    called = Message(Role.ASSISTANT, tool_calls=(ToolCall("c1", "weather", "{}"),))
+    check(request(messages=(called, Message(role, tool_call_id="c1"))), Bounds())
+
+
+@pytest.mark.parametrize("call_id", [None, "", "c2"])
+def test_a_result_needs_its_call(call_id: str | None) -> None:
+    called = Message(Role.ASSISTANT, tool_calls=(ToolCall("c1", "weather", "{}"),))
+    result = Message(Role.TOOL, tool_call_id=call_id)
+    fault = refusal(request(messages=(called, result)))
+    assert isinstance(fault, InvalidValue)
+    assert fault.param == "messages[1].tool_call_id"
+    assert "names no call of an earlier message" in fault.message
+
+
+def test_a_result_comes_after_its_call() -> None:
+    called = Message(Role.ASSISTANT, tool_calls=(ToolCall("c1", "weather", "{}"),))
+    fault = refusal(request(messages=(Message(Role.TOOL, tool_call_id="c1"), called)))
+    assert fault.param == "messages[0].tool_call_id"
 
 
 @pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "weather")])
