@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.wire.feeding import cuts, transcript
+from tests.unit.wire.feeding import cuts, dressed, transcript
 
 from bandari.domain.events import (
     ChoiceFinished,
@@ -195,10 +195,11 @@ USAGE = UsageReported(Usage(input_tokens=10, output_tokens=2, cached_tokens=9))
         ),
     ],
 )
-def test_a_transcript_says_the_same_however_it_is_cut(
+def test_a_transcript_says_the_same_however_it_is_cut_or_dressed(
     name: str, choices: int, top_logprobs: int, expected: list[Event]
 ) -> None:
-    for pieces in cuts(transcript(PROTOCOL, name)):
+    data = transcript(PROTOCOL, name)
+    for pieces in [*cuts(data), *([other] for other in dressed(data))]:
         events, ended = read_stream(pieces, choices, top_logprobs)
         assert events == expected
         assert ended
