@@ -24,6 +24,7 @@ from tools.bench import (
     question,
     streams,
     table,
+    translated,
     whole_answers,
 )
 from tools.bench.bars import BARS
@@ -78,6 +79,7 @@ def workloads(plan: Plan, stage: Stage) -> dict[str, Callable[[], None]]:
         "b": lambda: streams.paced(stage, rows),
         "c": lambda: measure(stage, "c", rows, "tls", small, (128,)),
         "d": lambda: measure(stage, "d", rows, "instant", large, (16,)),
+        "e": lambda: translated.measure(stage, bandari),
         "f": lambda: streams.idle(stage, billed, plan.idle_streams),
         "g": lambda: measure(
             stage,
@@ -131,6 +133,7 @@ def _notes(plan: Plan) -> dict[str, str]:
     """What must be known to read the table of a workload."""
     return {
         "a": _LOAD,
+        "e": "the client's protocol over its provider's, all through one Bandari",
         "f": "proportional set size, after less before, 2 s after the last was opened",
         "g": f"{plan.size}; asked with {plan.size.asking} keys in turns",
     }

@@ -35,6 +35,16 @@ max_connections = 4096
 base_url = "{streaming}"
 api_key = "none"
 max_connections = 4096
+[providers.streaming-messages]
+protocol = "messages"
+base_url = "{streaming}"
+api_key = "none"
+max_connections = 4096
+[providers.streaming-responses]
+protocol = "responses"
+base_url = "{streaming}"
+api_key = "none"
+max_connections = 4096
 [models.instant]
 targets = ["instant:instant"]
 context_window = 1000000
@@ -42,6 +52,10 @@ context_window = 1000000
 targets = ["tls:tls"]
 [models.paced]
 targets = ["streaming:paced"]
+[models.paced-messages]
+targets = ["streaming-messages:paced"]
+[models.paced-responses]
+targets = ["streaming-responses:paced"]
 [models.idle]
 targets = ["streaming:idle"]
 """

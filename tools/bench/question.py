@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PATH = "/chat/completions"
+MESSAGES_PATH = "/messages"
+RESPONSES_PATH = "/responses"
 TOTAL_TOKENS = 15
 ANSWER = json.dumps(
     {

@@ -70,20 +70,20 @@ class Stage:
             for gateway in gateways:
                 if self._has_failed(workload, variants, gateway.name):
                     continue
-                missing = gateway.missing()
-                if missing is not None:
-                    self._mark(workload, variants, gateway.name, missing, was_skipped=True)
-                    continue
-                try:
-                    folder = self.new_folder(gateway.name)
-                    setting = Setting(folder, self.cores.gateway, self.upstreams)
-                    running = stack.enter_context(gateway.start(setting))
-                    check(running)
-                except FAILURES as failure:
-                    self._mark(workload, variants, gateway.name, _said(failure))
-                else:
+                running = self._start(stack, workload, variants, gateway, [gateway.name], check)
+                if running is not None:
                     found[gateway.name] = running
             yield found
+
+    @contextmanager
+    def started_once(
+        self, workload: str, variant: str, gateway: Gateway, subjects: Sequence[str]
+    ) -> Iterator[Running | None]:
+        """A gateway that is measured under several names; None, and all marked, if it fails."""
+        for subject in subjects:
+            self.results.cell(workload, variant, subject)
+        with ExitStack() as stack:
+            yield self._start(stack, workload, [variant], gateway, subjects, lambda _: None)
 
     def take_turns(
         self,
@@ -148,6 +148,28 @@ class Stage:
                 sample["operations_per_commit"] = since.operations_per_commit()
         return sample
 
+    def _start(
+        self,
+        stack: ExitStack,
+        workload: str,
+        variants: Sequence[str],
+        gateway: Gateway,
+        subjects: Sequence[str],
+        check: Callable[[Running], None],
+    ) -> Running | None:
+        missing = gateway.missing()
+        if missing is not None:
+            self._mark(workload, variants, subjects, missing, was_skipped=True)
+            return None
+        try:
+            setting = Setting(self.new_folder(gateway.name), self.cores.gateway, self.upstreams)
+            running = stack.enter_context(gateway.start(setting))
+            check(running)
+        except FAILURES as failure:
+            self._mark(workload, variants, subjects, _said(failure))
+            return None
+        return running
+
     def _has_failed(self, workload: str, variants: Sequence[str], subject: str) -> bool:
         found = (self.results.find(workload, variant, subject) for variant in variants)
         return all(cell is not None and cell.failed is not None for cell in found)
@@ -156,14 +178,14 @@ class Stage:
         self,
         workload: str,
         variants: Sequence[str],
-        subject: str,
+        subjects: Sequence[str],
         why: str,
         was_skipped: bool = False,
     ) -> None:
-        for variant in variants:
+        for variant, subject in itertools.product(variants, subjects):
             cell = self.results.cell(workload, variant, subject)
             cell.failed, cell.was_skipped = why, was_skipped
-        self.say(f"  {subject}: {why}")
+        self.say(f"  {', '.join(subjects)}: {why}")
 
 
 def _said(failure: BaseException) -> str:

@@ -80,13 +80,18 @@ def percentiles(values: Sequence[float]) -> list[float]:
 
 
 class EventScanner:
-    """Finds the times in a text that comes in pieces, wherever they are cut."""
+    """Finds the times in a text that comes in pieces, wherever they are cut.
+
+    A time that is not later than the last one is said again: some protocols repeat the whole text
+    at its end.
+    """
 
     _KEPT = 20
     """One byte less than a time has with its marks."""
 
     def __init__(self) -> None:
         self._rest = b""
+        self._last = 0
 
     def feed(self, piece: bytes) -> list[int]:
         """The times that this piece completes."""
@@ -94,8 +99,11 @@ class EventScanner:
         end = 0
         found = []
         for match in _SENT.finditer(text):
-            found.append(int(match[1]))
             end = match.end()
+            sent_ns = int(match[1])
+            if sent_ns > self._last:
+                self._last = sent_ns
+                found.append(sent_ns)
         self._rest = text[max(end, len(text) - self._KEPT) :]
         return found
 

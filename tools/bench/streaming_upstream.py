@@ -1,12 +1,12 @@
-"""The streaming upstream: paced events in Chat Completions form, each its own write.
+"""The streaming upstream: paced events in whichever protocol it is asked, each its own write.
 
     python -m tools.bench.streaming_upstream PORT
 
-Asked for the model ``paced``, it sends ``EVENTS`` events ``INTERVAL_S`` apart, then a finish, the
-usage and ``[DONE]``. Every event says in its text when it was sent, as the machine's monotonic
+Asked for the model ``paced``, it sends ``EVENTS`` events ``INTERVAL_S`` apart, then what the
+protocol ends with. Every event says in its text when it was sent, as the machine's monotonic
 clock in nanoseconds between ``@`` and ``;``, so that whoever reads it knows how long it was on its
 way. Asked for ``idle``, it sends one event and then nothing. Answers that do not stream are not
-its business.
+its business; what the protocols look like is ``paced_answers``'.
 
 The streams are spread over the interval, so that it does not send all of them at once: the
 smallest step of its clock is a millisecond.
@@ -18,9 +18,11 @@ import asyncio
 import json
 import sys
 import time
-from typing import Any, Final, cast
+from collections.abc import Iterable
+from typing import Final, cast
 
 import uvloop
+from tools.bench.paced_answers import ANSWERS, PacedAnswer, text_of
 
 EVENTS: Final = 100
 INTERVAL_S: Final = 0.010
@@ -33,40 +35,9 @@ _HEAD: Final = (
 )
 
 
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _event(choices: list[dict[str, Any]], **more: Any) -> bytes:
-    envelope = {
-        "id": "chatcmpl-bench",
-        "object": "chat.completion.chunk",
-        "created": 1_700_000_000,
-        "model": "paced",
-        "choices": choices,
-    }
-    return b"data: " + json.dumps({**envelope, **more}, separators=(",", ":")).encode() + b"\n\n"
-
-
-def _delta(delta: dict[str, str], finish: str | None = None) -> list[dict[str, Any]]:
-    return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
-
-
-_DIGITS: Final = 19
-_FIRST: Final = _HEAD + _chunk(_event(_delta({"role": "assistant", "content": ""})))
-_BEFORE, _AFTER = _chunk(_event(_delta({"content": f" @{'0' * _DIGITS};"}))).split(b"0" * _DIGITS)
-_USAGE: Final = {"prompt_tokens": 10, "completion_tokens": EVENTS, "total_tokens": EVENTS + 10}
-_LAST: Final = (
-    _chunk(_event(_delta({}, "stop")))
-    + _chunk(_event([], usage=_USAGE))
-    + _chunk(b"data: [DONE]\n\n")
-    + b"0\r\n\r\n"
-)
-
-
-def timed_event(now_ns: int) -> bytes:
-    """One event of an answer, as a chunk of HTTP's, that says that it is sent now."""
-    return b"%b%019d%b" % (_BEFORE, now_ns, _AFTER)
+def chunks(frames: Iterable[bytes]) -> bytes:
+    """Each of them as a chunk of HTTP's."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames)
 
 
 class _Streaming(asyncio.Protocol):
@@ -77,6 +48,7 @@ class _Streaming(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._timer: asyncio.TimerHandle | None = None
+        self._texts: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
@@ -96,30 +68,37 @@ class _Streaming(asyncio.Protocol):
         if len(rest) < length:
             return
         body, self._received = rest[:length], rest[length:]
-        self._answer(json.loads(body)["model"])
+        path = head.split(b" ", 2)[1].decode()
+        self._answer(ANSWERS[path.removeprefix("/v1")], json.loads(body)["model"])
 
-    def _answer(self, model: str) -> None:
+    def _answer(self, answer: PacedAnswer, model: str) -> None:
         assert self._transport is not None
-        self._transport.write(_FIRST)
+        self._transport.write(_HEAD + chunks(answer.opening))
+        self._texts = []
         if model == "idle":
-            self._transport.write(timed_event(time.monotonic_ns()))
+            self._say(answer, self._transport)
             return
         _Streaming.streams += 1
         begin = self._loop.time() + (_Streaming.streams * _SPREAD % 1) * INTERVAL_S
-        self._schedule(begin, 0)
+        self._schedule(answer, begin)
 
-    def _schedule(self, begin: float, number: int) -> None:
-        when = begin + number * INTERVAL_S
-        self._timer = self._loop.call_at(when, self._send, begin, number)
+    def _schedule(self, answer: PacedAnswer, begin: float) -> None:
+        when = begin + len(self._texts) * INTERVAL_S
+        self._timer = self._loop.call_at(when, self._send, answer, begin)
 
-    def _send(self, begin: float, number: int) -> None:
+    def _send(self, answer: PacedAnswer, begin: float) -> None:
         if self._transport is None:
             return
-        if number == EVENTS:
-            self._transport.write(_LAST)
+        if len(self._texts) == EVENTS:
+            self._transport.write(chunks(answer.ending(self._texts)) + b"0\r\n\r\n")
             return
-        self._transport.write(timed_event(time.monotonic_ns()))
-        self._schedule(begin, number + 1)
+        self._say(answer, self._transport)
+        self._schedule(answer, begin)
+
+    def _say(self, answer: PacedAnswer, transport: asyncio.Transport) -> None:
+        text = text_of(time.monotonic_ns())
+        transport.write(chunks((answer.event(len(self._texts), text),)))
+        self._texts.append(text)
 
 
 async def _serve(port: int) -> None:

@@ -16,7 +16,7 @@ from tools.bench.figures import Sample
 from tools.bench.gateways import ROOT, Gateway, Running
 from tools.bench.processes import environment, pinned, running
 from tools.bench.question import PATH, Question
-from tools.bench.stage import Stage
+from tools.bench.stage import Pace, Stage
 from tools.bench.stream_reader import Task
 from tools.bench.streaming_upstream import EVENTS, INTERVAL_S
 from tools.bench.wrk import LoadFailed
@@ -43,24 +43,29 @@ def streaming_upstream(port: int, core: int, folder: Path) -> Iterator[None]:
 
 def paced(stage: Stage, gateways: Sequence[Gateway]) -> None:
     """(b). ``direct`` is read among the others, so that what drifts meets it too."""
-    rounds = max(round(stage.pace.seconds / _LENGTH_S), 1)
+    rounds = rounds_of(stage.pace)
 
     def check(running: Running) -> None:
-        _read(stage, _task(running, 16, 1))
+        read(stage, _task(running, 16, 1))
 
     with stage.started("b", [DELAY, CPU], gateways, check) as found:
         direct = Question(stage.upstreams.base_url("streaming") + PATH, {}, _body("paced"))
         for variant, streams in ((DELAY, 64), (CPU, 128)):
             measures = {}
             if variant == DELAY:
-                task = _of_question(direct, streams, rounds)
-                measures[DIRECT] = partial(stage.watched, None, None, partial(_read, stage, task))
+                task = task_of(direct, streams, rounds)
+                measures[DIRECT] = partial(stage.watched, None, None, partial(read, stage, task))
             for name, subject in found.items():
-                load = partial(_read, stage, _task(subject, streams, rounds))
+                load = partial(read, stage, _task(subject, streams, rounds))
                 measures[name] = partial(
                     stage.watched, subject.process, subject.metrics, load, per="events"
                 )
             stage.take_turns("b", variant, measures)
+
+
+def rounds_of(pace: Pace) -> int:
+    """How many answers a stream of one sample has."""
+    return max(round(pace.seconds / _LENGTH_S), 1)
 
 
 def idle(stage: Stage, gateways: Sequence[Gateway], streams: int) -> None:
@@ -73,7 +78,7 @@ def idle(stage: Stage, gateways: Sequence[Gateway], streams: int) -> None:
     def check(running: Running) -> None:
         for _ in range(_IDLE_ROUNDS):
             question.ask_once(running.question("instant", question.small("instant")))
-        _read(stage, _task(running, 16, 1))
+        read(stage, _task(running, 16, 1))
 
     for _ in range(min(stage.pace.repeats, 3)):
         for gateway in gateways:
@@ -139,10 +144,11 @@ def _memory(stage: Stage, subject: Running, streams: int) -> Sample:
 
 
 def _task(subject: Running, streams: int, rounds: int) -> Task:
-    return _of_question(subject.question("paced", _body("paced")), streams, rounds)
+    return task_of(subject.question("paced", _body("paced")), streams, rounds)
 
 
-def _of_question(asked: Question, streams: int, rounds: int) -> Task:
+def task_of(asked: Question, streams: int, rounds: int) -> Task:
+    """Streams that are read to their ends, each ``rounds`` times, and begin evenly over one."""
     headers, body = asked.all_headers(), asked.body.decode()
     return Task(asked.url, headers, body, streams, rounds, stagger_s=_LENGTH_S, events=EVENTS)
 
@@ -151,7 +157,8 @@ def _body(model: str) -> bytes:
     return question.streaming(model)
 
 
-def _read(stage: Stage, task: Task) -> Sample:
+def read(stage: Stage, task: Task) -> Sample:
+    """What a reader on the load's core says of them. Raises ``LoadFailed``."""
     done = subprocess.run(
         pinned(stage.cores.load, _READER),
         input=stream_reader.spell(task),

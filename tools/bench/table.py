@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tools.bench import streams
+from tools.bench import streams, translated
 from tools.bench.bars import BARS, Bar
 from tools.bench.figures import Cell, Results, Spread, difference, ratio
 from tools.bench.full_store import EMPTY
@@ -84,6 +84,17 @@ def _rates(against: str) -> tuple[Column, ...]:
     )
 
 
+def _per_event(against: str) -> tuple[Column, ...]:
+    return (
+        _figure("CPU µs/event", "cpu_us_per_event"),
+        _against(f"× {against}", against, "cpu_us_per_event"),
+        _figure("events/read", "events_per_read"),
+        _figure("delay p99 ms", "delay_p99_ms"),
+        _PEAK,
+        *_BUSY,
+    )
+
+
 _DELAYS: Final = (
     _figure("delay p50 ms", "delay_p50_ms"),
     _figure("delay p99 ms", "delay_p99_ms"),
@@ -92,17 +103,10 @@ _DELAYS: Final = (
     _figure("events/read", "events_per_read"),
     *_BUSY,
 )
-_PER_EVENT: Final = (
-    _figure("CPU µs/event", "cpu_us_per_event"),
-    _against("× nginx", "nginx", "cpu_us_per_event"),
-    _figure("events/read", "events_per_read"),
-    _figure("delay p99 ms", "delay_p99_ms"),
-    _PEAK,
-    *_BUSY,
-)
 _COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
     ("b", streams.DELAY): _DELAYS,
-    ("b", streams.CPU): _PER_EVENT,
+    ("b", streams.CPU): _per_event("nginx"),
+    ("e", ""): _per_event(translated.BASE.name),
     ("g", ""): _rates(EMPTY),
     ("f", ""): (
         _figure("KB per stream", "kb_per_stream"),
@@ -131,7 +135,7 @@ TITLES: Final = {
     "b": "(b) streams of 100 events, 10 ms apart",
     "c": "(c) whole answers from an upstream with TLS",
     "d": "(d) a prompt of 100 KB",
-    "e": "(e) a translated stream: one codec so far, nothing to translate",
+    "e": "(e) translated streams of 100 events, 10 ms apart",
     "f": "(f) open streams that are idle",
     "g": "(g) whole answers with a store that is full",
     "h": "(h) the engine in the box",
@@ -146,8 +150,6 @@ def sections(results: Results, notes: Mapping[str, str]) -> Iterator[Section]:
     for workload, title in TITLES.items():
         note = notes.get(workload, "")
         found = [cell for cell in results.cells.values() if cell.workload == workload]
-        if workload == "e" and results.cells:
-            yield Section(title, "", (), ())
         for variant in dict.fromkeys(cell.variant for cell in found):
             cells = [cell for cell in found if cell.variant == variant]
             columns = columns_of(workload, variant)
@@ -220,12 +222,11 @@ def markdown(section: Section) -> Iterator[str]:
     """Lines of a Markdown table."""
     yield ""
     yield f"**{section.title}**" + (f" ({section.note})" if section.note else "")
-    if section.header:
-        yield ""
-        yield _pipes(section.header)
-        yield _pipes(["---"] + ["---:"] * (len(section.header) - 1))
-        for row in section.rows:
-            yield _pipes(row)
+    yield ""
+    yield _pipes(section.header)
+    yield _pipes(["---"] + ["---:"] * (len(section.header) - 1))
+    for row in section.rows:
+        yield _pipes(row)
 
 
 def _pipes(cells: Sequence[str]) -> str:

@@ -54,9 +54,10 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that are complete now. Raises ``UpstreamMalformed`` beyond the size limit."""
-        if self._size == 0 and not self._buffer and _is_one_event(chunk, self._head):
+        head = self._head
+        if self._size == 0 and not self._buffer and _is_one_event(chunk, head):
             self._at_start = self._skip_newline = False
-            return [SseEvent(chunk[len(self._head) : -2], self._last_name, self._id)]
+            return [SseEvent(chunk[len(head) : -2], self._last_name, self._id)]
         if self._skip_newline and chunk:
             self._skip_newline = False
             if chunk[:1] == b"\n":

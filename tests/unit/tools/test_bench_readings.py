@@ -7,9 +7,10 @@ import json
 import pytest
 from tools.bench import cores, nginx, processes, prometheus, wrk
 from tools.bench.cores import Cores, Time
+from tools.bench.paced_answers import ANSWERS, text_of
 from tools.bench.question import ANSWER, WrongAnswer, check_whole, large, small
 from tools.bench.stream_reader import EventScanner
-from tools.bench.streaming_upstream import timed_event
+from tools.bench.streaming_upstream import chunks
 
 
 def test_gateway_and_load_have_different_cores_where_there_are_two() -> None:
@@ -109,21 +110,21 @@ def test_the_median_of_commits_beyond_all_bounds_is_the_last_bound() -> None:
     assert prometheus.parse(page({"5.0": 0, "+Inf": 4}, 40, 4)).median_ms() == 5000
 
 
-def test_times_of_events_are_found_however_they_are_cut() -> None:
+@pytest.mark.parametrize("path", ANSWERS)
+def test_times_of_events_are_found_once_however_they_are_cut(path: str) -> None:
+    answer = ANSWERS[path]
     sent = [10**18 + number for number in range(3)]
-    text = b"".join(map(timed_event, sent))
-    for size in range(1, 40):
+    texts = [text_of(now_ns) for now_ns in sent]
+    events = [answer.event(number, text) for number, text in enumerate(texts)]
+    text = chunks([*answer.opening, *events, *answer.ending(texts)])
+    for size in range(1, 60):
         scanner = EventScanner()
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
         assert [found for piece in pieces for found in scanner.feed(piece)] == sent
 
 
-def test_an_event_is_a_chunk_of_its_length() -> None:
-    size, _, rest = timed_event(1).partition(b"\r\n")
-    event = rest.removesuffix(b"\r\n")
-    assert int(size, 16) == len(event)
-    body = json.loads(event.removeprefix(b"data: "))
-    assert body["choices"][0]["delta"]["content"] == " @0000000000000000001;"
+def test_a_frame_is_a_chunk_of_its_length() -> None:
+    assert chunks([b"data: a\n\n", b"x" * 16]) == b"9\r\ndata: a\n\n\r\n10\r\n%b\r\n" % (b"x" * 16)
 
 
 def test_the_upstreams_own_answer_is_right_and_others_are_not() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tools.bench import full_store, streams, table
+from tools.bench import full_store, streams, table, translated
 from tools.bench.bars import BARS, JUDGED, Bar
 from tools.bench.figures import Cell, Results, Sample, Spread, difference, ratio
 
@@ -79,13 +79,42 @@ def test_every_bar_finds_its_figure() -> None:
         cell(results, "b", streams.CPU, subject, {"cpu_us_per_event": 10})
     for subject in ("bandari", streams.DIRECT):
         cell(results, "b", streams.DELAY, subject, {"delay_p99_ms": 10})
+    for pair in translated.PAIRS:
+        cell(results, "e", translated.VARIANT, pair.name, {"cpu_us_per_event": 10})
     cell(results, "f", "2000 streams", "nginx", {"kb_per_stream": 1})
     cell(results, "f", "2000 streams", "bandari", {"kb_per_stream": 2})
     cell(results, "idle", "after one answer", "bandari", {"idle_mb": 3})
     reached = [bar.reached(results) for bar in BARS]
-    assert [spread and spread.median for spread in reached] == [1, 1, 1, 1, 1, 0, 2, 1, 3]
+    assert [spread and spread.median for spread in reached] == [1, 1, 1, 1, 1, 0, 1, 2, 1, 3]
     for bar in BARS:
         assert bar.verdict(Results()) == "not measured"
+
+
+def translations(**figures: float) -> Results:
+    """Of the pairs that are named like ``chat_over_messages``; the base costs 10."""
+    results = Results()
+    for name, figure in {"chat_over_chat": 10.0, **figures}.items():
+        pair = name.replace("_", " ")
+        cell(results, "e", translated.VARIANT, pair, {"cpu_us_per_event": figure})
+    return results
+
+
+def dearest_translation(results: Results) -> Spread | None:
+    (bar,) = (bar for bar in BARS if bar.what.startswith("(e)"))
+    return bar.reached(results)
+
+
+def test_the_dearest_translation_is_judged_and_no_relay_is() -> None:
+    results = translations(
+        chat_over_messages=12, responses_over_messages=15, responses_over_responses=90
+    )
+    assert dearest_translation(results) == Spread(1.5, 1.5, 1.5)
+
+
+def test_no_translation_is_judged_where_one_of_them_failed() -> None:
+    results = translations(chat_over_messages=12, messages_over_chat=12)
+    results.cell("e", translated.VARIANT, "messages over chat").failed = "status 500"
+    assert dearest_translation(results) is None
 
 
 @pytest.mark.parametrize(
@@ -133,12 +162,9 @@ def test_every_workload_has_columns_and_both_forms_have_every_cell() -> None:
     variants = {"b": (streams.DELAY, streams.CPU)}
     for workload in table.TITLES:
         for variant in variants.get(workload, ("some",)):
-            if workload != "e":
-                cell(results, workload, variant, "bandari", {"requests_per_s": 1})
+            cell(results, workload, variant, "bandari", {"requests_per_s": 1})
     for section in table.sections(results, {}):
         plain, markdown = list(table.plain(section)), list(table.markdown(section))
         for row in section.rows:
             assert any(line.startswith(row[0]) for line in plain)
             assert any(line.startswith(f"| {row[0]}") for line in markdown)
-    titles = [section.title for section in table.sections(results, {})]
-    assert sum("one codec so far" in title for title in titles) == 1
