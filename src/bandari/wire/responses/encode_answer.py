@@ -16,6 +16,7 @@ from bandari.domain.events import (
     Event,
     FinishReason,
     InputCounted,
+    TextDelta,
     UsageReported,
 )
 from bandari.domain.faults import Cancelled
@@ -88,6 +89,7 @@ class _Answer:
         return self._told
 
     def _fail(self, problem: Problem) -> Told:
+        self._items.break_off()
         output = self._items.encode()
         if problem.code == Cancelled.code:
             body = self._object.encode(CANCELLED, output=output)
@@ -117,7 +119,9 @@ class StreamEncoder(_Answer):
     def events(self, events: Sequence[Event]) -> Sequence[bytes]:
         """The frames for what happened; usage and the end are held back for ``close``."""
         for event in events:
-            if isinstance(event, ChoiceFinished):
+            if self._is_open and isinstance(event, TextDelta):  # most events of most streams
+                self._items.add_text(event)
+            elif isinstance(event, ChoiceFinished):
                 self._reason = event.reason
             elif not isinstance(event, (Counted, InputCounted, UsageReported)):
                 if not self._is_open:

@@ -75,7 +75,7 @@ class OutputItems:
     def add(self, event: Event) -> None:
         """Add what happened. With a log, ``UpstreamMalformed`` if a call goes on that was over."""
         if isinstance(event, TextDelta):
-            self._add_text(event)
+            self.add_text(event)
         elif isinstance(event, ToolCallDelta):
             self._add_call(event)
         elif isinstance(event, ReasoningDelta):
@@ -99,10 +99,13 @@ class OutputItems:
         else:
             item.close(status, self._log)
 
-    def encode(self) -> bytes:
-        """The JSON array of all items. One that is still open is incomplete."""
+    def break_off(self) -> None:
+        """Nothing more comes: an item that is still open stays incomplete."""
         if self._open is not None:
             self._open.status = INCOMPLETE
+
+    def encode(self) -> bytes:
+        """The JSON array of all items so far."""
         return b"[%b]" % b",".join(item.encoded or item.encode() for item in self._items)
 
     def _begin(self, kind: type[_I]) -> _I:
@@ -112,7 +115,8 @@ class OutputItems:
         self._open = item
         return item
 
-    def _add_text(self, event: TextDelta) -> None:
+    def add_text(self, event: TextDelta) -> None:
+        """The same for a piece of text, without looking what it is."""
         logprobs = event.logprobs if self._include_logprobs else ()
         if not event.text and not logprobs:
             return

@@ -349,6 +349,11 @@ def test_thoughts_end_with_their_seals() -> None:
     ]
 
 
+def test_a_thought_without_text_has_no_summary() -> None:
+    kinds = [event["type"] for event in item_events([ReasoningSealed(0, OWN_SEAL)])]
+    assert kinds == ["response.output_item.added", "response.output_item.done"]
+
+
 def test_seals_are_for_those_who_asked() -> None:
     events = [ReasoningDelta(0, "a"), ReasoningSealed(0, OWN_SEAL)]
     (item,) = output(events, ResponseFrame())
@@ -688,6 +693,7 @@ def test_the_whole_is_told_at_any_moment(kind: type[StreamEncoder], background: 
     encoder.events(WHOLE)
     while_it_runs = encoder.snapshot()
     assert while_it_runs.status == b"in_progress"
+    assert json.loads(while_it_runs.output)[0]["status"] == "in_progress"
     assert Response.model_validate_json(while_it_runs.body).output_text == "Jambo"
     encoder.close(USAGE)
     after = encoder.snapshot()

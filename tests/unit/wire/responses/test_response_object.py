@@ -127,7 +127,10 @@ def test_a_text_without_a_format_gets_one(text: dict[str, Any]) -> None:
     assert echoed(text=text)["text"] == {"verbosity": "low", "format": {"type": "text"}}
 
 
-@pytest.mark.parametrize("text", [b"5", b"[]", b"{", b"[" * 10_000])
+DEEP = b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+
+
+@pytest.mark.parametrize("text", [b"5", b"[]", b"{", DEEP])
 def test_a_text_that_makes_no_sense_is_not_repeated(text: bytes) -> None:
     frame = ResponseFrame({"text": Raw(text)})
     assert read(encode_queued(ENVELOPE, frame))["text"] == {"format": {"type": "text"}}
@@ -198,7 +201,7 @@ def test_the_items_of_a_response_that_was_kept() -> None:
     assert [bytes(item) for item in output_items(body)] == [bytes(ITEM)] * 2
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"output":5}', b"[" * 10_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"output":5}', DEEP])
 def test_a_response_that_cannot_be_read_is_our_fault(body: bytes) -> None:
     with pytest.raises(OwnFault, match="cannot be read"):
         output_items(body)
