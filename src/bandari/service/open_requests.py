@@ -38,11 +38,14 @@ class OpenRequest:
 
 
 class OpenRequests:
-    """``is_draining``: nothing new is taken. ``is_cut``: and what runs has to end now."""
+    """``is_draining``: nothing new is taken. ``is_cut``: and what runs has to end now.
+
+    They end in the order in which they began.
+    """
 
     def __init__(self, max_open: int) -> None:
         self._max_open = max_open
-        self._open: set[OpenRequest] = set()
+        self._open: dict[OpenRequest, None] = {}
         self._fewer = asyncio.Event()
         """Set while draining, whenever something has ended."""
         self.is_draining = False
@@ -59,11 +62,11 @@ class OpenRequests:
         if len(self._open) >= self._max_open:
             raise Overloaded(retry_after_ms=RETRY_AFTER_MS)
         entered = OpenRequest(self)
-        self._open.add(entered)
+        self._open[entered] = None
         return entered
 
     def remove(self, request: OpenRequest) -> None:
-        self._open.discard(request)
+        self._open.pop(request, None)
         if self.is_draining:
             self._fewer.set()
 

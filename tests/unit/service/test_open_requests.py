@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from tests.support.gates import until, until_idle
@@ -75,3 +76,15 @@ async def test_draining_with_nothing_open_cuts_nothing():
     requests = OpenRequests(1)
     await requests.drain(0, 0)
     assert not requests.is_cut
+
+
+async def test_what_is_cut_is_cut_in_the_order_in_which_it_began():
+    """A seed must give the same world again."""
+    requests, order = OpenRequests(100), []
+    for number in range(50):
+        entered = requests.enter()
+        entered.when_cut(partial(order.append, number))
+        if number % 7 == 3:
+            entered.leave()
+    await requests.drain(0.0, 0.0)
+    assert order == [number for number in range(50) if number % 7 != 3]

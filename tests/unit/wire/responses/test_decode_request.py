@@ -272,6 +272,21 @@ def test_obfuscation_is_not_given_to_those_who_want_it(given_value: Any, unknown
     assert kept.unknown == ("stream_options.include_obfuscation",) * unknown
 
 
+@pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+def test_every_effort_is_taken(effort: str) -> None:
+    assert chat(reasoning={"effort": effort}).reasoning_effort == effort
+
+
+@pytest.mark.parametrize("word", ["auto", "disabled"])
+def test_a_conversation_may_be_shortened_or_not(word: str) -> None:
+    assert decode_request(body(truncation=word)).truncation == word
+
+
+def test_a_schema_without_a_description_says_nothing_more() -> None:
+    kept = original(chat(**schema({"name": "s", "schema": {}})))
+    assert kept.untold == ()
+
+
 @pytest.mark.parametrize("kind", ["text", "json_object"])
 def test_formats_without_a_schema(kind: str) -> None:
     assert chat(text={"format": {"type": kind}}).response_format == ResponseFormat(kind)

@@ -161,7 +161,8 @@ def test_reasoning_is_passed_on_but_for_what_costs_more() -> None:
     asked = {"effort": "low", "summary": "auto", "context": "all_turns", "mode": "pro", "zzz": 1}
     read = relayed(reasoning=asked)
     assert read["reasoning"] == {"effort": "low", "summary": "auto", "context": "all_turns"}
-    assert relayed(reasoning={"summary": "auto"})["reasoning"] == {"summary": "auto"}
+    for name in ("summary", "generate_summary"):
+        assert relayed(reasoning={name: "auto"})["reasoning"] == {name: "auto"}
     assert "reasoning" not in relayed(reasoning=None)
 
 
@@ -390,6 +391,7 @@ def test_what_only_tunes_goes_to_those_who_know_it(name: str) -> None:
     request = replace(PLAIN_REQUEST, sampling=Sampling(**{name: 0}))
     knowing = Dialect(streams=False, extra_fields=frozenset({name}))
     assert written(request, knowing) == written(PLAIN_REQUEST) | {name: 0}
+    assert written(PLAIN_REQUEST, knowing) == written(PLAIN_REQUEST)
     assert ignored_fields(request, knowing) == ()
     assert written(request) == written(PLAIN_REQUEST)
     assert ignored_fields(request, PLAIN) == (name,)
