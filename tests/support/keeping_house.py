@@ -36,6 +36,9 @@ class SnapshotPlainEncoder(PlainEncoder):
         self.failing = failing
         self.padding = padding
 
+    def opening(self) -> Any:
+        return ()
+
     def close(self, usage: Usage, finish: FinishReason | None = None) -> Any:
         frames = super().close(usage, finish)
         is_cut = finish is FinishReason.LENGTH

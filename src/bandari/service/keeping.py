@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct, structs
@@ -56,6 +56,10 @@ class Snapshot(Struct, frozen=True):
 
 class SnapshotEncoder(FrameEncoder, Protocol):
     """An encoder that can also tell the whole of what it has told in parts."""
+
+    def opening(self) -> Sequence[bytes]:
+        """The frames that say that there is an answer, before anything of it is known."""
+        ...
 
     def snapshot(self) -> Snapshot:
         """The answer as it is now.
@@ -181,6 +185,8 @@ class Keeping:
             self._shelf.put_off(self)
             raise
         self._shelf.take_in(self)
+        # Whoever reads the stream has to know its id, so as to come back for it.
+        generation.recording.append(self._encoder.opening())
 
     async def keep(self, end: AnswerEnd) -> None:
         """Write the end. Where the store cannot be written, it is written late."""

@@ -14,6 +14,7 @@ class KeptEncoder:
 
     def __init__(self, encoder: StreamEncoder | WholeEncoder) -> None:
         self._encoder: Final = encoder
+        self.opening = encoder.opening
         self.events = encoder.events
         self.close = encoder.close
         self.problem = encoder.problem

@@ -41,11 +41,11 @@ from bandari.wire.responses.decode_request import decode_request
 from bandari.wire.responses.encode_answer import StreamEncoder, WholeEncoder
 from bandari.wire.responses.history import Page, encode_input_items, with_ids
 from bandari.wire.responses.response_object import (
+    CANCELLED,
+    QUEUED,
     ResponseFrame,
-    encode_cancelled,
+    ResponseObject,
     encode_deleted,
-    encode_failed,
-    encode_queued,
 )
 
 DESCRIBED = Described(document())
@@ -185,14 +185,15 @@ def test_no_event_is_described_that_nobody_sends():
 @pytest.mark.parametrize(
     "encode",
     [
-        encode_queued,
-        encode_cancelled,
-        lambda envelope, frame: encode_failed(envelope, frame, PROBLEM),
+        lambda response: response.encode(QUEUED),
+        lambda response: response.encode(CANCELLED),
+        lambda response: response.failed(PROBLEM, output=b"[]"),
     ],
     ids=["queued", "cancelled", "failed"],
 )
 def test_responses_in_every_state_are_described(encode):
-    DESCRIBED.check("Response", json.loads(encode(envelope(), ResponseFrame(background=True))))
+    response = ResponseObject(envelope(), ResponseFrame(background=True))
+    DESCRIBED.check("Response", json.loads(encode(response)))
 
 
 def test_what_else_is_answered_about_responses_is_described():

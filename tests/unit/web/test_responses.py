@@ -220,6 +220,25 @@ async def test_background_answers_at_once_and_can_be_polled(desk):
     assert done["output"][0]["content"][0]["text"] == "Nzuri."
 
 
+async def test_a_background_stream_tells_its_id_at_once(desk):
+    gate = Gate()
+    at = desk(house_with(gate, *answer("Nzuri.")))
+    client, task = at.start(background=True, stream=True)
+    await gate.reached.wait()
+    await client.until_body_has(b"response.in_progress")
+    begun = events_of(client)
+    assert [event.name for event in begun] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ]
+    assert json.loads(begun[0].data)["response"]["id"].startswith("resp_")
+    gate.open()
+    await task
+    numbers = [json.loads(event.data)["sequence_number"] for event in events_of(client)]
+    assert numbers == list(range(len(numbers)))
+
+
 async def test_a_background_stream_outlives_its_client_and_is_read_again_from_any_event(desk):
     gate = Gate()
     at = desk(house_with(text("Nzu"), gate, *answer("ri.")))

@@ -170,6 +170,10 @@ class WholeEncoder(_Answer):
     ) -> None:
         super().__init__(envelope, frame, now_s)
 
+    def opening(self) -> Sequence[bytes]:
+        """None: all of it comes at once."""
+        return ()
+
     def events(self, events: Sequence[Event]) -> Sequence[bytes]:
         for event in events:
             if isinstance(event, ChoiceFinished):

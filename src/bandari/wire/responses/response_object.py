@@ -84,13 +84,6 @@ class ResponseFrame(Struct, frozen=True):
     store: bool = True
 
 
-class _Kept(Struct):
-    output: tuple[Raw, ...]
-
-
-_read_kept = msgspec.json.Decoder(_Kept).decode
-
-
 class ResponseObject:
     """Writes one response's object in any of its states."""
 
@@ -152,42 +145,14 @@ def is_cut_short(reason: FinishReason) -> bool:
     return reason in _REASONS
 
 
-def encode_queued(envelope: Envelope, frame: ResponseFrame) -> bytes:
-    return ResponseObject(envelope, frame).encode(QUEUED)
-
-
-def encode_in_progress(
-    envelope: Envelope, frame: ResponseFrame, output: Sequence[Raw] = ()
-) -> bytes:
-    return ResponseObject(envelope, frame).encode(IN_PROGRESS, output=_array(output))
-
-
-def encode_cancelled(
-    envelope: Envelope,
-    frame: ResponseFrame,
-    output: Sequence[Raw] = (),
-    usage: Usage | None = None,
-) -> bytes:
-    return ResponseObject(envelope, frame).encode(CANCELLED, output=_array(output), usage=usage)
-
-
-def encode_failed(
-    envelope: Envelope,
-    frame: ResponseFrame,
-    problem: Problem,
-    output: Sequence[Raw] = (),
-    usage: Usage | None = None,
-) -> bytes:
-    return ResponseObject(envelope, frame).failed(problem, output=_array(output), usage=usage)
-
-
 def with_status(body: bytes, status: str) -> bytes:
     """A response object that was kept, which must not say that it goes on when it has ended."""
     try:
         fields = _fields_of(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        told = bytes(fields["status"])
+    except (msgspec.DecodeError, KeyError, UnicodeDecodeError, RecursionError):
         raise OwnFault("A response that was kept cannot be read.") from None
-    if bytes(fields["status"]) == _encode(status):
+    if told == _encode(status):
         return body
     lost = {"code": "server_error", "message": LOST}
     return _encode({**fields, "status": status, "error": lost if status == "failed" else None})
@@ -211,14 +176,6 @@ def encode_compaction(envelope: Envelope, items: Sequence[Raw], usage: Usage) ->
     )
 
 
-def output_items(response_body: bytes) -> tuple[Raw, ...]:
-    """The output items of a response object that was written here."""
-    try:
-        return _read_kept(response_body).output
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise OwnFault("A response that was kept cannot be read.") from None
-
-
 def _said(name: str, raw: Raw | None, default: bytes) -> bytes:
     """The client's JSON on one line, for a line is where an event's data ends."""
     value = default if raw is None else bytes(raw).replace(b"\n", b" ").replace(b"\r", b" ")
@@ -235,10 +192,6 @@ def _with_format(text: bytes) -> bytes:
     if bytes(fields.get("format", b"null")) == b"null":
         return _encode({**fields, "format": {"type": "text"}})
     return text
-
-
-def _array(items: Sequence[Raw]) -> bytes:
-    return b"[%b]" % b",".join(items)
 
 
 def _usage_fields(usage: Usage) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from bandari.wire.envelope import Envelope
 from bandari.wire.responses import PROTOCOL
 from bandari.wire.responses.decode_answer import AnswerDecoder
 from bandari.wire.responses.encode_answer import StreamEncoder, WholeEncoder
-from bandari.wire.responses.response_object import ResponseFrame, output_items
+from bandari.wire.responses.response_object import ResponseFrame
 from bandari.wire.sse import SseDecoder
 
 ENVELOPE = Envelope(id="resp_68a1", created=1795175853, model="fikra-pro-20b")
@@ -674,7 +674,7 @@ def test_openais_own_reader_takes_any_stream(
     response = Response.model_validate_json(encoder.snapshot().body)
     answer = folded(events)[0].choices[0]
     assert response.output_text == answer.text
-    assert len(output_items(encoder.snapshot().body)) == len(response.output)
+    assert len(json.loads(encoder.snapshot().output)) == len(response.output)
 
 
 # -- the whole at any moment ----------------------------------------------------------------------

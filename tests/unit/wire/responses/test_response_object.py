@@ -15,14 +15,14 @@ from bandari.domain.faults import OwnFault, UpstreamInterrupted
 from bandari.domain.usage import Usage
 from bandari.wire.envelope import Envelope
 from bandari.wire.responses.response_object import (
+    CANCELLED,
+    IN_PROGRESS,
+    QUEUED,
     ResponseFrame,
-    encode_cancelled,
+    ResponseObject,
     encode_compaction,
     encode_deleted,
-    encode_failed,
-    encode_in_progress,
-    encode_queued,
-    output_items,
+    with_status,
 )
 
 ENVELOPE = Envelope(id="resp_68a1", created=1795175853, model="fikra-pro-20b")
@@ -31,6 +31,7 @@ ITEM = Raw(
     b'{"id":"msg_1","type":"message","status":"completed","role":"assistant",'
     b'"content":[{"type":"output_text","text":"a","annotations":[],"logprobs":[]}]}'
 )
+ONE, TWO = b"[%b]" % ITEM, b"[%b,%b]" % (ITEM, ITEM)
 NO_USAGE = {
     "input_tokens": 0,
     "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -48,13 +49,17 @@ def read(body: bytes) -> dict[str, Any]:
     return fields
 
 
+def queued(frame: ResponseFrame) -> bytes:
+    return ResponseObject(ENVELOPE, frame).encode(QUEUED)
+
+
 def echoed(**fields: Any) -> dict[str, Any]:
     echo = {name: Raw(json.dumps(value).encode()) for name, value in fields.items()}
-    return read(encode_queued(ENVELOPE, ResponseFrame(echo)))
+    return read(queued(ResponseFrame(echo)))
 
 
 def test_what_an_answer_says_of_a_request_that_said_nothing() -> None:
-    assert read(encode_queued(ENVELOPE, PLAIN)) == {
+    assert read(queued(PLAIN)) == {
         "id": "resp_68a1",
         "object": "response",
         "created_at": 1795175853,
@@ -119,7 +124,7 @@ def test_what_the_client_said_is_repeated() -> None:
 
 
 def test_a_null_is_nothing_said() -> None:
-    assert echoed(**dict.fromkeys(SAID)) == read(encode_queued(ENVELOPE, PLAIN))
+    assert echoed(**dict.fromkeys(SAID)) == read(queued(PLAIN))
 
 
 @pytest.mark.parametrize("text", [{"verbosity": "low"}, {"verbosity": "low", "format": None}])
@@ -133,17 +138,15 @@ DEEP = b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
 @pytest.mark.parametrize("text", [b"5", b"[]", b"{", DEEP])
 def test_a_text_that_makes_no_sense_is_not_repeated(text: bytes) -> None:
     frame = ResponseFrame({"text": Raw(text)})
-    assert read(encode_queued(ENVELOPE, frame))["text"] == {"format": {"type": "text"}}
+    assert read(queued(frame))["text"] == {"format": {"type": "text"}}
 
 
 def test_fields_that_an_answer_does_not_have_are_not_repeated() -> None:
-    assert echoed(model="other", input="x", id="y", status="z") == read(
-        encode_queued(ENVELOPE, PLAIN)
-    )
+    assert echoed(model="other", input="x", id="y", status="z") == read(queued(PLAIN))
 
 
 def test_how_it_is_run_and_kept() -> None:
-    answer = read(encode_queued(ENVELOPE, ResponseFrame(background=True, store=False)))
+    answer = read(queued(ResponseFrame(background=True, store=False)))
     assert (answer["background"], answer["store"]) == (True, False)
 
 
@@ -151,10 +154,10 @@ def test_the_states_of_a_response() -> None:
     usage = Usage(3, 2)
     failure = problem.of_fault(UpstreamInterrupted())
     bodies = {
-        "queued": encode_queued(ENVELOPE, PLAIN),
-        "in_progress": encode_in_progress(ENVELOPE, PLAIN, [ITEM]),
-        "cancelled": encode_cancelled(ENVELOPE, PLAIN, [ITEM, ITEM], usage),
-        "failed": encode_failed(ENVELOPE, PLAIN, failure, [ITEM], usage),
+        "queued": queued(PLAIN),
+        "in_progress": ResponseObject(ENVELOPE, PLAIN).encode(IN_PROGRESS, output=ONE),
+        "cancelled": ResponseObject(ENVELOPE, PLAIN).encode(CANCELLED, output=TWO, usage=usage),
+        "failed": ResponseObject(ENVELOPE, PLAIN).failed(failure, output=ONE, usage=usage),
     }
     answers = {status: read(body) for status, body in bodies.items()}
     assert {status: answer["status"] for status, answer in answers.items()} == {
@@ -196,12 +199,17 @@ def test_a_compaction() -> None:
     }
 
 
-def test_the_items_of_a_response_that_was_kept() -> None:
-    body = encode_cancelled(ENVELOPE, PLAIN, [ITEM, ITEM])
-    assert [bytes(item) for item in output_items(body)] == [bytes(ITEM)] * 2
+def test_a_response_that_was_kept_says_how_it_ended() -> None:
+    body = ResponseObject(ENVELOPE, PLAIN).encode(QUEUED, output=TWO)
+    failed = read(with_status(body, "failed"))
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "server_error")
+    assert failed["output"] == json.loads(TWO)
+    cancelled = read(with_status(body, "cancelled"))
+    assert (cancelled["status"], cancelled["error"]) == ("cancelled", None)
+    assert with_status(body, "queued") == body
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"output":5}', DEEP])
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b"[]", DEEP])
 def test_a_response_that_cannot_be_read_is_our_fault(body: bytes) -> None:
     with pytest.raises(OwnFault, match="cannot be read"):
-        output_items(body)
+        with_status(body, "failed")
