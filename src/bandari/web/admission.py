@@ -7,6 +7,7 @@ from bandari.domain.outcome import Allow, Deny
 from bandari.service.limiting import Limiter
 from bandari.service.ports import Metrics
 from bandari.web import problems
+from bandari.web.chat_settings import ChatSettings
 from bandari.web.exchange import Exchange
 from bandari.web.keys import KeyCheck
 
@@ -14,10 +15,13 @@ from bandari.web.keys import KeyCheck
 class Admission:
     """A refusal is told here; who is let in comes back as a principal."""
 
-    def __init__(self, keys: KeyCheck, limiter: Limiter, metrics: Metrics) -> None:
+    def __init__(
+        self, keys: KeyCheck, limiter: Limiter, metrics: Metrics, settings: ChatSettings
+    ) -> None:
         self._keys = keys
         self._limiter = limiter
         self._metrics = metrics
+        self._settings = settings
 
     async def identify(self, exchange: Exchange) -> Principal | None:
         """Whose key it is. Raises ``InvalidValue`` for an end user that cannot be kept."""
@@ -27,8 +31,18 @@ class Admission:
             return None
         return principal
 
-    async def admit(self, exchange: Exchange) -> Principal | None:
-        """The same, for a request that counts against the limits of the key's group."""
+    async def take_in(self, exchange: Exchange) -> tuple[Principal, bytes] | None:
+        """Who asks, and the body, of a request that counts against the limits of the key's group.
+
+        Raises what reading a body raises.
+        """
+        principal = await self._admit(exchange)
+        if principal is None:
+            return None
+        settings = self._settings
+        return principal, await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
+
+    async def _admit(self, exchange: Exchange) -> Principal | None:
         principal = await self.identify(exchange)
         if principal is None:
             return None

@@ -35,14 +35,14 @@ class Chat:
         self._settings = settings
 
     async def __call__(self, exchange: Exchange) -> None:
-        settings, surface = self._settings, self._surface
-        exchange.spell = surface.spell_problem
+        surface = self._surface
+        exchange.spell = surface.spell
         exchange.headers += surface.headers
-        principal = await self._admission.admit(exchange)
-        if principal is None:
+        asked = await self._admission.take_in(exchange)
+        if asked is None:
             return
-        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
-        request = surface.decode(body, max_messages=settings.max_messages)
+        principal, body = asked
+        request = surface.decode(body, max_messages=self._settings.max_messages)
         generation = await self._inference.begin(
             principal, request, partial(surface.encoder, request)
         )

@@ -8,7 +8,6 @@ from bandari.service.turns import in_turns
 from bandari.web import problems
 from bandari.web.admission import Admission
 from bandari.web.answer_headers import tell_ignored
-from bandari.web.chat_settings import ChatSettings
 from bandari.web.exchange import Exchange
 from bandari.wire.embeddings.decode_request import decode_request
 from bandari.wire.embeddings.encode_answer import encode_answer
@@ -17,17 +16,15 @@ from bandari.wire.embeddings.encode_answer import encode_answer
 class Embeddings:
     """The endpoint. One instance serves all its requests."""
 
-    def __init__(self, admission: Admission, embedding: Embedding, settings: ChatSettings) -> None:
+    def __init__(self, admission: Admission, embedding: Embedding) -> None:
         self._admission = admission
         self._embedding = embedding
-        self._settings = settings
 
     async def __call__(self, exchange: Exchange) -> None:
-        settings = self._settings
-        principal = await self._admission.admit(exchange)
-        if principal is None:
+        asked = await self._admission.take_in(exchange)
+        if asked is None:
             return
-        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
+        principal, body = asked
         request = decode_request(body)
         run = await self._embedding.begin(principal, request)
         if isinstance(run, Deny):

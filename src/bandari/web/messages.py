@@ -21,7 +21,7 @@ def is_anthropics(exchange: Exchange) -> bool:
 
 def speak_anthropics(exchange: Exchange) -> None:
     """Whatever is answered from here on, errors too, is in Anthropic's protocol."""
-    exchange.spell = MESSAGES.spell_problem
+    exchange.spell = MESSAGES.spell
     exchange.headers.append((b"request-id", request_id.get().encode()))
 
 
@@ -49,11 +49,13 @@ class CountTokens:
         self._settings = settings
 
     async def __call__(self, exchange: Exchange) -> None:
-        settings = self._settings
         speak_anthropics(exchange)
-        if await self._admission.admit(exchange) is None:
+        asked = await self._admission.take_in(exchange)
+        if asked is None:
             return
-        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
-        request = decode_request(body, max_messages=settings.max_messages, needs_max_tokens=False)
+        _, body = asked
+        request = decode_request(
+            body, max_messages=self._settings.max_messages, needs_max_tokens=False
+        )
         tokens = await self._counting.count(request)
         await exchange.respond(200, problems.JSON, encode_count(tokens))

@@ -18,7 +18,7 @@ from bandari.domain.faults import (
 )
 from bandari.domain.keys import Principal
 from bandari.domain.outcome import Deny
-from bandari.domain.responses import StoredResponse
+from bandari.domain.responses import MAX_CHAIN_BYTES, MAX_CHAIN_LINKS, StoredResponse
 from bandari.service.generation import Generation, Keeper
 from bandari.service.inference import EncoderFactory, Inference, Opening
 from bandari.service.keeping import Keeping, SnapshotEncoder, ToKeep
@@ -75,11 +75,10 @@ class Responses:
         self._now_s = now_s
 
     async def create(self, exchange: Exchange) -> None:
-        settings = self._settings
-        principal = await self._admission.admit(exchange)
-        if principal is None:
+        asked = await self._admission.take_in(exchange)
+        if asked is None:
             return
-        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
+        principal, body = asked
         wanted = await self._decoded(principal, body)
         history = await self._history(principal, wanted)
         make_encoder = partial(self._encoder, wanted)
@@ -142,11 +141,10 @@ class Responses:
 
     async def compact(self, exchange: Exchange) -> None:
         """``POST``: the conversation in short, written by the model."""
-        settings = self._settings
-        principal = await self._admission.admit(exchange)
-        if principal is None:
+        asked = await self._admission.take_in(exchange)
+        if asked is None:
             return
-        body = await exchange.body(settings.max_body_bytes, settings.body_timeout_ms)
+        principal, body = asked
         wanted = await self._decoded(principal, body)
         history = await self._history(principal, wanted)
         generation = await self._inference.begin(
@@ -165,9 +163,20 @@ class Responses:
         if not wanted.references:
             return wanted
         found: dict[str, Raw] = {}
+        asked = size = 0
         for name in wanted.references.values():
-            if name not in found:
-                found |= await self._items_beside(principal, name)
+            if name in found:
+                continue
+            beside = await self._items_beside(principal, name)
+            found |= beside
+            asked += 1
+            size += sum(map(len, beside.values()))
+            if asked > MAX_CHAIN_LINKS or size > MAX_CHAIN_BYTES:
+                raise InvalidValue(
+                    f"'input' refers to too much: to items of at most {MAX_CHAIN_LINKS} responses, "
+                    f"and {MAX_CHAIN_BYTES} bytes of them.",
+                    param="input",
+                )
         return wanted.resolved(found)
 
     async def _items_beside(self, principal: Principal, name: str) -> Mapping[str, Raw]:

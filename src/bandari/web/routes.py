@@ -58,7 +58,7 @@ class House(Struct, frozen=True):
 
 
 def routes(house: House) -> list[Route]:
-    admission = Admission(house.keys, house.limiter, house.metrics)
+    admission = Admission(house.keys, house.limiter, house.metrics, house.settings)
     description = Description()
     operations = Operations(house.metrics, house.obstacles)
     models = ModelList(admission, house.models, house.now_s())
@@ -67,7 +67,7 @@ def routes(house: House) -> list[Route]:
         return Chat(surface, admission, house.inference, house.metrics, house.settings)
 
     chats, completions = chat(CHAT_COMPLETIONS), chat(COMPLETIONS)
-    embeddings = Embeddings(admission, house.embedding, house.settings)
+    embeddings = Embeddings(admission, house.embedding)
     messages = Messages(chat(MESSAGES), chat(HYBRID))
     count_tokens = CountTokens(admission, house.counting, house.settings)
     responses = Responses(
@@ -80,19 +80,19 @@ def routes(house: House) -> list[Route]:
     )
 
     def of_responses(path: str, **endpoints: Endpoint) -> Route:
-        return Route(path, spell=RESPONSES.spell_problem, **endpoints)
+        return Route(path, spell=RESPONSES.spell, **endpoints)
 
     table = [
         route
         for base in BASES
         for route in (
             Route(f"{base}/chat/completions", POST=chats),
-            Route(f"{base}/completions", spell=COMPLETIONS.spell_problem, POST=completions),
+            Route(f"{base}/completions", spell=COMPLETIONS.spell, POST=completions),
             Route(f"{base}/embeddings", POST=embeddings),
             Route(f"{base}/messages", POST=messages),
             Route(
                 f"{base}/messages/count_tokens",
-                spell=MESSAGES.spell_problem,
+                spell=MESSAGES.spell,
                 POST=count_tokens,
             ),
             of_responses(f"{base}/responses", POST=responses.create),
@@ -108,7 +108,7 @@ def routes(house: House) -> list[Route]:
         *table,
         Route(
             "/api/v1/llm/chat/completions/stream",
-            spell=TYPED_STREAM.spell_problem,
+            spell=TYPED_STREAM.spell,
             POST=chat(TYPED_STREAM),
         ),
         Route("/healthz", GET=operations.alive),

@@ -60,6 +60,10 @@ class Surface(Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     names: Mapping[str, str] = {}
 
+    def spell(self, problem: Problem) -> bytes:
+        """The body of an error, its field called as the client's protocol calls it."""
+        return self.spell_problem(renamed(problem, self.names))
+
 
 class ChatSurface(Surface, frozen=True, kw_only=True):
     """A surface whose requests are nothing but requests for an answer."""
@@ -107,10 +111,6 @@ def _completions_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder
     return completions_answer.WholeEncoder(envelope, choices=choices)
 
 
-def _spell_for_completions(problem: Problem) -> bytes:
-    return chat_errors.encode_problem(renamed(problem, COMPLETIONS_NAMES))
-
-
 def _messages_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
     envelope = envelope_of("msg_", opening)
     kind = messages_answer.StreamEncoder if request.stream else messages_answer.WholeEncoder
@@ -118,11 +118,7 @@ def _messages_encoder(request: ChatRequest, opening: Opening) -> FrameEncoder:
 
 
 def _spell_for_messages(problem: Problem) -> bytes:
-    return messages_errors.encode_problem(renamed(problem, MESSAGES_NAMES), request_id.get())
-
-
-def _spell_for_responses(problem: Problem) -> bytes:
-    return chat_errors.encode_problem(renamed(problem, RESPONSES_NAMES))
+    return messages_errors.encode_problem(problem, request_id.get())
 
 
 CHAT_COMPLETIONS: Final = ChatSurface(
@@ -163,9 +159,9 @@ HYBRID: Final = ChatSurface(
 COMPLETIONS: Final = ChatSurface(
     decode=completions_request.decode_request,
     encoder=_completions_encoder,
-    spell_problem=_spell_for_completions,
+    spell_problem=chat_errors.encode_problem,
     names=COMPLETIONS_NAMES,
 )
 """The legacy surface: one prompt, through the model's chat template."""
 
-RESPONSES: Final = Surface(spell_problem=_spell_for_responses, names=RESPONSES_NAMES)
+RESPONSES: Final = Surface(spell_problem=chat_errors.encode_problem, names=RESPONSES_NAMES)

@@ -31,8 +31,9 @@ def app(house: EmbeddingHouse, rate: int | None = None, **settings: int) -> App:
         KeyCheck(Access(OneKey(), house.clock, PREFIX)),
         Limiter({"default": Group("default", rate)}, house.clock),
         house.metrics,
+        ChatSettings(**settings),
     )
-    endpoint = Embeddings(admission, house.embedding, ChatSettings(**settings))
+    endpoint = Embeddings(admission, house.embedding)
     return App([Route(PATH, POST=endpoint)], house.metrics, lambda: "req_1", lambda *_: None)
 
 

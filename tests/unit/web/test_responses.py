@@ -431,3 +431,15 @@ async def test_what_a_server_that_died_left_says_that_it_failed(desk):
     assert error_of(again)[0] == 500
     gate.open()
     await task
+
+
+@pytest.mark.parametrize(("bound", "least"), [("MAX_CHAIN_LINKS", 1), ("MAX_CHAIN_BYTES", 10)])
+async def test_a_request_may_refer_to_so_much_and_no_more(desk, monkeypatch, bound, least):
+    at = desk(house_with(*answer("Nzuri.")))
+    ids = [told(await at.make())["output"][0]["id"] for _ in range(2)]
+    items = [{"type": "item_reference", "id": name} for name in ids]
+    assert told(await at.make(input=items))["status"] == "completed"
+    monkeypatch.setattr(f"bandari.web.responses.{bound}", least)
+    status, param, message = error_of(await at.make(input=items))
+    assert (status, param) == (400, "input")
+    assert "refers to too much" in message

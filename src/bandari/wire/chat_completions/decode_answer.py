@@ -27,9 +27,9 @@ from bandari.domain.events import (
     UsageReported,
 )
 from bandari.domain.faults import UpstreamMalformed
-from bandari.domain.usage import Usage
 from bandari.wire.chat_completions import DONE
 from bandari.wire.chat_completions.errors import read_stream_error
+from bandari.wire.reported import reported_usage
 from bandari.wire.sse import SseEvent
 
 _FINISH_REASONS: Final = {
@@ -274,14 +274,12 @@ def _read_usage(wire: _WireUsage) -> Sequence[UsageReported]:
         return ()
     given = wire.prompt_tokens_details or _InputDetails()
     made = wire.completion_tokens_details or _OutputDetails()
-    try:
-        usage = Usage(
-            input_tokens=wire.prompt_tokens,
-            output_tokens=wire.completion_tokens,
-            cached_tokens=given.cached_tokens or 0,
-            cache_write_tokens=given.cache_write_tokens or 0,
-            reasoning_tokens=made.reasoning_tokens or 0,
-        )
-    except ValueError:
-        raise UpstreamMalformed("The model's provider reported an impossible usage.") from None
-    return (UsageReported(usage),)
+    return (
+        reported_usage(
+            wire.prompt_tokens,
+            wire.completion_tokens,
+            cached=given.cached_tokens,
+            cache_write=given.cache_write_tokens,
+            reasoning=made.reasoning_tokens,
+        ),
+    )

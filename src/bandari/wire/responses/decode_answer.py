@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from bandari.domain.events import ChoiceFinished, Counted, Event, FinishReason, UsageReported
 from bandari.domain.faults import UpstreamMalformed
-from bandari.domain.usage import Usage
+from bandari.wire.reported import reported_usage
 from bandari.wire.responses.answer_shapes import (
     WireEvent,
     WireEventType,
@@ -164,14 +164,12 @@ def _read_usage(wire: WireUsage) -> Sequence[UsageReported]:
         return ()
     given = wire.input_tokens_details or WireInputDetails()
     made = wire.output_tokens_details or WireOutputDetails()
-    try:
-        usage = Usage(
-            input_tokens=wire.input_tokens,
-            output_tokens=wire.output_tokens,
-            cached_tokens=given.cached_tokens or 0,
-            cache_write_tokens=given.cache_write_tokens or 0,
-            reasoning_tokens=made.reasoning_tokens or 0,
-        )
-    except ValueError:
-        raise UpstreamMalformed("The model's provider reported an impossible usage.") from None
-    return (UsageReported(usage),)
+    return (
+        reported_usage(
+            wire.input_tokens,
+            wire.output_tokens,
+            cached=given.cached_tokens,
+            cache_write=given.cache_write_tokens,
+            reasoning=made.reasoning_tokens,
+        ),
+    )
