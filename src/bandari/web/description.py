@@ -9,9 +9,7 @@ from typing import Final
 import msgspec
 
 from bandari.web import problems
-from bandari.web.docs_page.page import content_security_policy, page
 from bandari.web.exchange import Exchange
-from bandari.web.openapi.document import document
 
 _HTML: Final = b"text/html; charset=utf-8"
 _SECURITY: Final = (
@@ -35,9 +33,14 @@ class Description:
 
 @cache
 def _encoded_document() -> bytes:
+    from bandari.web.openapi.document import document  # noqa: PLC0415 - 80 ms of every start
+
     return msgspec.json.encode(document())
 
 
 @cache
 def _encoded_page() -> tuple[bytes, bytes]:
+    from bandari.web.docs_page.page import content_security_policy, page  # noqa: PLC0415 - the same
+    from bandari.web.openapi.document import document  # noqa: PLC0415 - the same
+
     return content_security_policy().encode(), page(document())
