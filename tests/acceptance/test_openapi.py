@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_it_is_openapi_3_1(described: Described) -> None:
 def test_every_operation_is_there(described: Described, house: Bandari) -> None:
     with house.client() as client:
         for method, path, operation in described.operations():
-            answer = client.request(method, path.replace("{id}", "x"))
+            answer = client.request(method, re.sub(r"\{\w+\}", "1", path))
             needs_key = operation.get("security") != []
             assert answer.status_code == (401 if needs_key else 200), (method, path)
             check(described, method, path, answer)
@@ -77,9 +78,10 @@ def check(described: Described, method: str, path: str, answer: httpx.Response) 
 
 
 def examples(described: Described) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The path, name and example of each body."""
+    """The path, name and example of each body that a model answers."""
     for method, path, operation in described.operations():
-        if method == "POST" and "requestBody" in operation:
+        is_answered = "{" not in path and not path.startswith("/admin/")
+        if method == "POST" and "requestBody" in operation and is_answered:
             content = operation["requestBody"]["content"]["application/json"]
             for name, example in content["examples"].items():
                 yield path, name, example

@@ -17,7 +17,7 @@ import pytest
 from tests.support.chat import MODEL, PATH, ask, stream, text_of, user
 from tests.support.server import Bandari
 
-from bandari.bootstrap import PACKAGED_MODEL
+from bandari.bootstrap.engines import PACKAGED_MODEL
 
 LONG = "Tell me a long story."
 

@@ -28,13 +28,9 @@ from tests.support.postgresql import (
     Stop,
     postgresql_server,
 )
+from tests.support.preloaded import compiled_library
 from tests.support.server import Bandari, running, wait_until
-from tests.support.starved_disk import (
-    CompilerMissing,
-    StarvedDisk,
-    Trouble,
-    compiled_library,
-)
+from tests.support.starved_disk import SOURCE, StarvedDisk, Trouble
 
 CREDIT = 100_000
 TOKENS = 50
@@ -56,10 +52,7 @@ def upstream() -> Iterator[CountingUpstream]:
 
 @pytest.fixture(scope="session")
 def starved_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        return compiled_library(tmp_path_factory.mktemp("starved"))
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
+    return compiled_library(SOURCE, tmp_path_factory.mktemp("starved"))
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from tests.simulation.trace import Violation
 
 from bandari.domain.ledger import Charge, Count, Hold, Receipt, RunningCount, Wallet
-from bandari.domain.pricing import RateCard
+from bandari.domain.pricing import PriceRatio, RateCard
 from bandari.domain.usage import Usage
 from bandari.service.ports import Placement
 
@@ -25,6 +26,7 @@ class Purse:
     id: int
     account_id: int
     asset: str
+    end_user: str = ""
     balance: int = 0
     held: int = 0
 
@@ -33,7 +35,7 @@ class Purse:
         return self.balance - self.held
 
     def as_wallet(self) -> Wallet:
-        return Wallet(self.id, self.account_id, self.asset, self.balance, self.held)
+        return Wallet(self.id, self.account_id, self.asset, self.balance, self.held, self.end_user)
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class Ended:
     ``is_known`` is whether that process was told.
     """
 
-    epoch: int
+    hold: Hold
     card: RateCard
     at: float
     last_count: Count | None
@@ -59,11 +61,15 @@ class Ended:
     by: str = ""
     is_known: bool = False
 
+    def price(self, usage: Usage) -> int:
+        return price(self.card, self.hold.price_ratio, usage)
+
 
 @dataclass(slots=True)
 class BooksModel:
     cards: dict[int, RateCard] = field(default_factory=dict)
-    purses: dict[tuple[int, str], Purse] = field(default_factory=dict)
+    purses: dict[tuple[int, str, str], Purse] = field(default_factory=dict)
+    """By account, asset, and whose sub-wallet it is; empty for the account's own."""
     holds: dict[str, OpenHold] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
     transactions: int = 0
@@ -73,7 +79,7 @@ class BooksModel:
     # One method for each write of the port: what it returned, and what it was given.
 
     def placed(self, result: Placement, hold: Hold) -> None:
-        purse = self.purses.get((hold.account_id, hold.asset))
+        purse = self.purses.get((hold.account_id, hold.asset, hold.sub_wallet))
         if purse is None:
             expect(result == Placement(False, None), "a hold without a wallet", result)
             return
@@ -115,7 +121,7 @@ class BooksModel:
             raise Violation(f"the open hold {charge.hold_id} was not found")
         card, purse = self.cards[own.hold.rate_card_id], own.purse
         count = charge.count
-        cost = price(card, count.usage)
+        cost = price(card, own.hold.price_ratio, count.usage)
         expect(charge.amount == cost, f"the price {cost} of {charge.hold_id}", charge)
         purse.held -= own.amount
         taken = min(cost, purse.free)
@@ -126,13 +132,13 @@ class BooksModel:
             *(taken, cost - taken, purse.balance, card.version),
             *(count.usage, count.rule, count.basis),
             *(charge.ending, charge.target, own.hold.created_ms, charge.ended_ms),
-            own.hold.end_user,
+            *(own.hold.end_user, own.hold.price_ratio),
         )
         told = (
             *(receipt.id, receipt.key_id, receipt.model, receipt.asset),
             *(receipt.amount, receipt.overrun, receipt.balance_after, receipt.rate_card_version),
             *(receipt.usage, receipt.rule, receipt.basis, receipt.ending, receipt.target),
-            *(receipt.created_ms, receipt.ended_ms, receipt.end_user),
+            *(receipt.created_ms, receipt.ended_ms, receipt.end_user, receipt.price_ratio),
         )
         expect(told == right, f"the receipt {right}", told)
         return self._end(own, at, receipt)
@@ -145,10 +151,12 @@ class BooksModel:
         own.purse.held -= own.amount
         return self._end(own, at, None)
 
-    def transferred(self, result: Wallet | None, account_id: int, asset: str, amount: int) -> None:
-        purse = self.purses.get((account_id, asset))
+    def transferred(
+        self, result: Wallet | None, account_id: int, asset: str, amount: int, end_user: str
+    ) -> None:
+        purse = self.purses.get((account_id, asset, end_user))
         if purse is None and amount > 0 and result is not None:
-            purse = self.purses[account_id, asset] = Purse(result.id, account_id, asset)
+            purse = self._new_purse(result.id, account_id, asset, end_user)
         if purse is None or purse.free + amount < 0:
             expect(result is None, "nothing taken out of an empty wallet", result)
             return
@@ -156,10 +164,41 @@ class BooksModel:
         self.transactions += 1
         expect(result == purse.as_wallet(), f"a transfer of {amount}", result)
 
+    def moved(
+        self,
+        result: tuple[Wallet, Wallet] | None,
+        account_id: int,
+        end_user: str,
+        asset: str,
+        amount: int,
+    ) -> None:
+        """From the account's own wallet to its end user's, or back where it is negative."""
+        names = ("", end_user)
+        purses = [self.purses.get((account_id, asset, name)) for name in names]
+        giver = purses[0 if amount > 0 else 1]
+        if giver is None or giver.free < abs(amount):
+            expect(result is None, "nothing moved out of an empty wallet", result)
+            return
+        if result is None:
+            raise Violation(f"{giver} has as much free, and nothing was moved")
+        own, his = (
+            purse or self._new_purse(wallet.id, account_id, asset, name)
+            for purse, wallet, name in zip(purses, result, names, strict=True)
+        )
+        own.balance -= amount
+        his.balance += amount
+        self.transactions += 1
+        expect(result == (own.as_wallet(), his.as_wallet()), f"{amount} moved", result)
+
+    def _new_purse(self, wallet_id: int, account_id: int, asset: str, end_user: str) -> Purse:
+        purse = Purse(wallet_id, account_id, asset, end_user)
+        self.purses[account_id, asset, end_user] = purse
+        return purse
+
     def _end(self, own: OpenHold, at: float, receipt: Receipt | None) -> Ended:
         hold = own.hold
         expect(hold.id not in self.ended, "one end of every hold", hold.id)
-        ended = Ended(hold.epoch, self.cards[hold.rate_card_id], at, own.counted, receipt)
+        ended = Ended(hold, self.cards[hold.rate_card_id], at, own.counted, receipt)
         self.ended[hold.id] = ended
         self.touched[hold.id] = None
         return ended
@@ -170,7 +209,7 @@ def expect(holds: bool, what: str, found: object) -> None:
         raise Violation(f"expected {what}, found {found}")
 
 
-def price(card: RateCard, usage: Usage) -> int:
+def price(card: RateCard, ratio: PriceRatio, usage: Usage) -> int:
     """What the usage costs by ``docs/billing.md``, rounded once, a half up."""
     fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
     by_kind = (
@@ -179,8 +218,11 @@ def price(card: RateCard, usage: Usage) -> int:
         (usage.cache_write_tokens, card.cache_write_per_million),
         (usage.output_tokens, card.output_per_million),
     )
-    units, rest = divmod(sum(tokens * per_million for tokens, per_million in by_kind), 1_000_000)
-    return card.per_request + units + (rest >= 500_000)
+    millionths = sum(tokens * per_million for tokens, per_million in by_kind)
+    millionths += card.per_request * 1_000_000
+    part = 1_000_000 * ratio.denominator
+    units, rest = divmod(millionths * ratio.numerator, part)
+    return units + (2 * rest >= part)
 
 
 def dead_hold_is_right(
@@ -191,6 +233,7 @@ def dead_hold_is_right(
     if own is None:
         raise Violation(f"the dead hold {hold.id} is not open")
     expect(hold.epoch not in alive, f"no living server's hold {hold.id}", hold.epoch)
-    expect(card == model.cards[own.hold.rate_card_id], f"the card of {hold.id}", card)
+    right = replace(model.cards[own.hold.rate_card_id], ratio=own.hold.price_ratio)
+    expect(card == right, f"the card {right} of {hold.id}", card)
     expect(hold.amount == own.amount, f"the amount {own.amount} of {hold.id}", hold.amount)
     expect(hold.counted == own.counted, f"the count {own.counted} of {hold.id}", hold.counted)

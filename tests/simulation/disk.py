@@ -49,7 +49,7 @@ _UNCLOSED = (
     "SELECT id FROM epochs WHERE closed_ms IS NULL AND id IN (SELECT epoch FROM holds) ORDER BY id"
 )
 _WALLETS = (
-    "SELECT id, account_id, asset, balance, held,"
+    "SELECT id, account_id, asset, end_user, balance, held,"
     " (SELECT coalesce(sum(amount), 0) FROM holds WHERE wallet_id = wallets.id),"
     " (SELECT coalesce(sum(amount), 0) FROM postings WHERE wallet_id = wallets.id AND ?)"
     " FROM wallets ORDER BY id"
@@ -163,11 +163,11 @@ class Disk:
         if len(rows) != len(model.purses):
             raise Violation(f"{len(rows)} wallets, and {len(model.purses)} in the model")
         for row in rows:
-            purse = model.purses[row[1], row[2]]
-            found = (row[0], row[3], row[4], row[5])
+            purse = model.purses[row[1], row[2], row[3]]
+            found = (row[0], row[4], row[5], row[6])
             if found != (purse.id, purse.balance, purse.held, purse.held):
                 raise Violation(f"wallet {found}, and in the model {purse}")
-            if purse.balance - purse.held < 0 or (thoroughly and row[6] != row[3]):
+            if purse.balance - purse.held < 0 or (thoroughly and row[7] != row[4]):
                 raise Violation(f"wallet {row} is overdrawn, or not the sum of its postings")
         self._compare_transactions()
         for hold_id in model.holds if thoroughly else model.touched:

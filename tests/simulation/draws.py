@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tests.simulation.upstreams import PROVIDERS, Habits
 
 from bandari.domain.bounds import Bounds
-from bandari.domain.catalogue import Defaults, Model, Target
+from bandari.domain.catalogue import Defaults, Group, Model, Target
 from bandari.domain.chat import (
     ChatRequest,
     Message,
@@ -24,10 +24,17 @@ from bandari.domain.chat import (
     Tool,
     ToolChoice,
 )
-from bandari.domain.pricing import RateCard, token_card
+from bandari.domain.pricing import FULL_PRICE, PriceRatio, RateCard, token_card
 
 ASSETS = ("TOKEN", "KES")
+GROUPS = ("default", "resellers")
 
+_TWO_OF_THE_RICH: dict[str, dict[str, int]] = {"amina": {"TOKEN": 400_000}, "otieno": {}}
+_TWO_WITH_WALLETS = {"amina": {"TOKEN": 2_500, "KES": 2_000}, "wanjiru": {"KES": 40_000}}
+_RATIOS = (
+    *(FULL_PRICE, FULL_PRICE, FULL_PRICE, PriceRatio(3, 2), PriceRatio(5, 2)),
+    *(PriceRatio(1, 3), PriceRatio(999_983, 1_000_000), PriceRatio(0)),
+)
 _MESSAGES = (Message(Role.USER, (TextPart("Habari?"),)),)
 _SCHEMA = ResponseFormat("json_schema", name="answer", schema=Raw(b"{}"))
 _TOOLS = (Tool("look_up"),)
@@ -37,28 +44,47 @@ _CALL = ToolChoice("required")
 class AccountPlan(Struct, frozen=True):
     """``first`` is what comes into each wallet at first, ``top_up`` about what comes later.
 
-    ``weight`` is how often it asks, compared with others.
+    ``weight`` is how often it asks, compared with others. ``end_users`` are the names of those whom
+    it asks for, with what comes into each of their wallets at first; empty: they have none.
     """
 
     name: str
     first: dict[str, int]
     top_up: int
     weight: int
+    group: str = "default"
+    end_users: dict[str, dict[str, int]] = {}
+    needs_sub_wallets: bool = False
 
 
 def accounts(draws: Random) -> Sequence[AccountPlan]:
     """From one without a wallet to one that nothing can empty."""
     plans = [
-        AccountPlan("rich", {"TOKEN": 10**12, "KES": 10**12}, 1, 6),
+        AccountPlan("rich", {"TOKEN": 10**12, "KES": 10**12}, 1, 6, end_users=_TWO_OF_THE_RICH),
         AccountPlan("tokens", {"TOKEN": 100_000}, 90_000, 4),
-        AccountPlan("shillings", {"KES": 100_000}, 90_000, 4),
-        AccountPlan("both", {"KES": 5_000, "TOKEN": 30_000}, 30_000, 4),
-        AccountPlan("middling", {"TOKEN": 4_000}, 6_000, 4),
+        AccountPlan("shillings", {"KES": 100_000}, 90_000, 4, "resellers"),
+        AccountPlan(
+            "both",
+            {"KES": 5_000, "TOKEN": 30_000},
+            30_000,
+            4,
+            "resellers",
+            end_users=_TWO_WITH_WALLETS,
+        ),
+        AccountPlan(
+            *("middling", {"TOKEN": 4_000}, 6_000, 4),
+            end_users={"otieno": {"TOKEN": 2_000}, "kamau": {}},
+            needs_sub_wallets=True,
+        ),
         AccountPlan("poor", {"TOKEN": 1_500}, 5_000, 2),
         AccountPlan("poorer", {"KES": 300}, 2_000, 1),
         AccountPlan("nothing", {}, 0, 1),
     ]
     return plans[: draws.randrange(3, len(plans) + 1)]
+
+
+def group(draws: Random, name: str) -> Group:
+    return Group(name=name, price_ratio=draws.choice(_RATIOS))
 
 
 def models(draws: Random) -> Sequence[Model]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.simulation.books_model import Ended, expect, price
+from tests.simulation.books_model import Ended, expect
 from tests.simulation.disk import Disk
 from tests.simulation.story import Call, Story
 from tests.simulation.trace import Trace, Violation
 from tests.simulation.upstreams import tokens_of
 
-from bandari.domain.ledger import Count, Ending, Receipt
-from bandari.domain.pricing import token_card
+from bandari.domain.ledger import Count, Ending, Hold, Receipt
+from bandari.domain.pricing import FULL_PRICE, token_card
 from bandari.domain.usage import CountRule, Usage
 
 EXCESS_TOKENS = 16
@@ -58,6 +58,8 @@ class Oracle:
         if story.code:
             self._trace.count(f"{story.outcome}: {story.code}")
         ended = self._model.ended.get(story.hold_id)
+        if ended is not None:
+            self._judge_payer(story, ended.hold)
         if ended is None:
             expect(not story.calls, f"a hold for {story.name}, which was generated", story)
             expect(
@@ -72,12 +74,32 @@ class Oracle:
         if story.shortened_to is not None:
             self._trace.count("shortened")
         if story.outcome == "denied":
-            expect(story.principal.account != RICH, f"money for {story.name}", story)
+            is_rich = story.principal.account == RICH and story.principal.end_user is None
+            expect(not is_rich, f"money for {story.name}", story)
         expect(story.code != "hold_already_ended", f"a refusal of {story.name}", story)
         if len({call.target for call in story.calls}) > 1:
             self._trace.count("fell back")
         if story.outcome in ("denied", "refused") and ended is not None:
             self._trace.count(f"{story.outcome}, and its hold voided")
+
+    def _judge_payer(self, story: Story, hold: Hold) -> None:
+        """Whose wallet paid, and by which ratio: as it was when the request came."""
+        principal, terms = story.principal, story.principal.end_user_terms
+        ratio = principal.group_terms.price_ratio
+        expect(hold.price_ratio == ratio, f"the ratio {ratio} of {story.name}", hold)
+        assets, sub_wallet = principal.assets, ""
+        if terms is not None and terms.assets:
+            assets, sub_wallet = terms.assets, principal.end_user or ""
+            self._trace.count("held of a sub-wallet")
+        elif principal.end_user is not None:
+            policy = principal.account_policy
+            expect(not policy.needs_sub_wallets, f"no hold for {story.name}", hold)
+            self._trace.count("an end user whom the account pays for")
+        payer = (principal.account_id, sub_wallet, principal.end_user)
+        told = (hold.account_id, hold.sub_wallet, hold.end_user)
+        expect(told == payer and hold.asset in assets, f"a hold of {payer}, {assets}", hold)
+        if ratio != FULL_PRICE:
+            self._trace.count("held at a price ratio")
 
     def _judge_free(self, story: Story, ended: Ended) -> None:
         """A hold that was voided."""
@@ -126,7 +148,8 @@ class Oracle:
             self._judge_overrun(story, ended, receipt)
         expect(story.outcome not in ("denied", "refused"), f"{story.name} free", receipt)
         expect(not story.told_free, f"{story.name} free, as its client was told", receipt)
-        if ended.card.prices == token_card("").prices:
+        full_price = ended.hold.price_ratio == FULL_PRICE
+        if full_price and ended.card.prices == token_card("").prices:
             total = receipt.usage.total_tokens
             expect(receipt.amount + receipt.overrun == total, f"{total} for {story.name}", receipt)
         if receipt.ending is Ending.SERVER_DIED:
@@ -182,7 +205,7 @@ class Oracle:
         calls = _answering(story, receipt.target or None)
         if not _is_direct(story, calls) or not calls[0].is_honest or story.prompt_is_cut:
             return
-        at_most = price(ended.card, Usage(output_tokens=calls[0].chunk)) + 1
+        at_most = ended.price(Usage(output_tokens=calls[0].chunk)) + 1
         expect(receipt.overrun <= at_most, f"an overrun of {at_most} at most", (story, receipt))
 
     def _expect_generated(self, story: Story, receipt: Receipt, calls: Sequence[Call]) -> None:
@@ -262,7 +285,7 @@ class Oracle:
 
         It may then have written newer counts than the one by which others settle.
         """
-        if ended.epoch not in self._disk.lost_epochs:
+        if ended.hold.epoch not in self._disk.lost_epochs:
             return False
         self._trace.count("settled for a server without a session")
         return True

@@ -22,10 +22,11 @@ from bandari.adapters.storage.ledger import SqlLedger
 from bandari.adapters.storage.rate_cards import SqlRateCards
 from bandari.adapters.storage.reader import Reader as RealReader
 from bandari.adapters.storage.sqlite import SqliteDatabase
+from bandari.domain.accounts import Account
+from bandari.domain.audit_log import Actor
 from bandari.domain.estimate import Experience
 from bandari.domain.keys import ApiKey
 from bandari.domain.ledger import (
-    Account,
     Charge,
     Hold,
     Line,
@@ -37,6 +38,8 @@ from bandari.domain.ledger import (
 )
 from bandari.domain.pricing import RateCard
 from bandari.service.ports import Placement
+
+BY = Actor("simulation")
 
 
 class Store:
@@ -50,26 +53,39 @@ class Store:
 
     async def create_account(self, name: str, now_ms: int) -> Account:
         self._announce("account", name)
-        return await self._accounts.create_account(name, now_ms)
+        return await self._accounts.create_account(name, now_ms, BY)
 
     async def create_key(self, account_id: int, number: int, now_ms: int) -> ApiKey:
         self._announce("key", str(number))
         digest = number.to_bytes(32, "big")
-        return await self._keys.create_key(account_id, "", "default", digest, "…", now_ms)
+        return await self._keys.create_key(account_id, "", "default", digest, "…", now_ms, BY)
 
     async def transfer(
-        self, account_id: int, asset: str, amount: int, now_ms: int
+        self, account_id: int, asset: str, amount: int, now_ms: int, end_user: str = ""
     ) -> Wallet | None:
-        """Into the wallet, or out of it where ``amount`` is negative."""
+        """Into the account's own wallet or an end user's, or out of it."""
         kind = TransactionKind.CREDIT if amount > 0 else TransactionKind.ADJUSTMENT
         self._announce(
             "transfer",
-            f"{account_id} {asset} {amount}",
-            lambda wallet: self._disk.model.transferred(wallet, account_id, asset, amount),
+            f"{account_id} {end_user} {asset} {amount}",
+            lambda wallet: self._disk.model.transferred(
+                wallet, account_id, asset, amount, end_user
+            ),
         )
         return await self._accounts.transfer(
-            account_id, asset, amount, Line.CASH, kind, "simulation", "a draw", now_ms
+            account_id, asset, amount, Line.CASH, kind, "a draw", now_ms, BY, end_user
         )
+
+    async def move(
+        self, account_id: int, end_user: str, asset: str, amount: int, now_ms: int
+    ) -> tuple[Wallet, Wallet] | None:
+        """From the account's own wallet to its end user's, or back."""
+        self._announce(
+            "move",
+            f"{account_id} {end_user} {asset} {amount}",
+            lambda wallets: self._disk.model.moved(wallets, account_id, end_user, asset, amount),
+        )
+        return await self._accounts.move(account_id, end_user, asset, amount, "a draw", now_ms, BY)
 
     async def pin(self, cards: Sequence[RateCard]) -> Sequence[RateCard]:
         self._announce("pin", "")

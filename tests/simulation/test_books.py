@@ -69,6 +69,14 @@ EXPLORED = {
     "new wallet": 5,
     "transfer": 1_000,
     "transfer refused": 8,
+    # who pays, and how much of the price
+    "a group with other terms": 50,
+    "an end user whom the account pays for": 50,
+    "held at a price ratio": 2_000,
+    "held of a sub-wallet": 500,
+    "move": 200,
+    "move refused": 50,
+    "new sub-wallet": 10,
 }
 """How often each of these happens at least in the short form: a simulation that does not reach a
 place says nothing of it."""

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from msgspec.structs import replace
 from tests.simulation.trace import Violation
 from tests.simulation.world import run
 
 from bandari.adapters.storage.gathered import GatheredEntries
 from bandari.adapters.storage.ledger import SqlLedger
 from bandari.domain.ledger import Ending
+from bandari.domain.pricing import FULL_PRICE, PriceRatio
 from bandari.service import upkeep
 from bandari.service.books import Books
 from bandari.service.generation import Generation
 from bandari.service.ports import HoldAlreadyEnded
+from bandari.service.reservation import Reservation
 
 REQUESTS = 400
 SEEDS = range(1, 21)
@@ -121,4 +124,37 @@ def test_dead_holds_that_are_left_alone(monkeypatch):
         return 0
 
     monkeypatch.setattr(upkeep, "settle_dead_holds", nothing)
+    assert is_found()
+
+
+def test_dead_holds_that_forget_their_price_ratio(monkeypatch):
+    original = SqlLedger._dead_holds
+
+    def dead_holds(self, connection, limit):
+        dead = original(self, connection, limit)
+        return [(hold, replace(card, ratio=FULL_PRICE)) for hold, card in dead]
+
+    monkeypatch.setattr(SqlLedger, "_dead_holds", dead_holds)
+    assert is_found()
+
+
+def test_holds_of_end_users_that_are_taken_from_the_account(monkeypatch):
+    original = GatheredEntries.write
+
+    def write(self, connection, charges, holds):
+        return original(self, connection, charges, [replace(hold, sub_wallet="") for hold in holds])
+
+    monkeypatch.setattr(GatheredEntries, "write", write)
+    assert is_found()
+
+
+def test_a_ratio_that_is_asked_for_again_at_the_end(monkeypatch):
+    """The group may have other terms by then."""
+    original = Reservation.post
+
+    async def post(self, *arguments, **named):
+        self.card = replace(self.card, ratio=PriceRatio(5, 2))
+        return await original(self, *arguments, **named)
+
+    monkeypatch.setattr(Reservation, "post", post)
     assert is_found()

@@ -30,6 +30,7 @@ from tests.simulation.trace import Trace, Violation
 from tests.simulation.upstreams import PROVIDERS, SimulatedUpstream
 from tests.support.virtual_time import VirtualClock, VirtualLoop
 
+from bandari.domain.accounts import AccountPolicy, EndUserTerms
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.keys import Principal
 from bandari.service.inference import Settings
@@ -44,6 +45,15 @@ TRANSFERS_PER_S = 0.12
 SHOWN_LINES = 100
 PROMPT_MARGIN = 100
 READ_RECEIPTS = 20
+
+
+@dataclass
+class _Customer:
+    """An account as its requests are asked; its end users with what they have wallets in."""
+
+    principal: Principal
+    plan: draws.AccountPlan
+    end_users: dict[str, EndUserTerms]
 
 
 @dataclass
@@ -123,8 +133,8 @@ class _World:
         )
         self._oracle = Oracle(self.disk, self.trace, self._settings.max_recording_bytes)
         self._servers: dict[str, Server] = {}
-        self._principals: list[tuple[Principal, int]] = []
-        self._weights: list[int] = []
+        self._groups = {name: draws.group(self._draws, name) for name in draws.GROUPS}
+        self._customers: list[_Customer] = []
         self._handlers: list[asyncio.Task[Any]] = []
         self._main: asyncio.Task[Any] | None = None
         self._calm = asyncio.Event()
@@ -191,38 +201,67 @@ class _World:
         for number, plan in enumerate(draws.accounts(self._draws)):
             account = await office.create_account(plan.name, now_ms)
             key = await office.create_key(account.id, number, now_ms)
-            for asset, amount in plan.first.items():
-                await office.transfer(account.id, asset, amount, now_ms)
-            principal = Principal(key.id, account.id, plan.name, "default", tuple(plan.first))
-            self._principals.append((principal, plan.top_up))
-            self._weights.append(plan.weight)
+            for end_user, wallets in {"": plan.first, **plan.end_users}.items():
+                for asset, amount in wallets.items():
+                    await office.transfer(account.id, asset, amount, now_ms, end_user)
+            principal = Principal(
+                *(key.id, account.id, plan.name, plan.group, tuple(plan.first)),
+                account_policy=AccountPolicy(needs_sub_wallets=plan.needs_sub_wallets),
+                has_end_users=bool(plan.end_users),
+            )
+            terms = {
+                name: EndUserTerms(assets=tuple(wallets))
+                for name, wallets in plan.end_users.items()
+            }
+            self._customers.append(_Customer(principal, plan, terms))
 
     async def _keep_cash(self) -> None:
-        """Top-ups, and now and then somebody takes money out."""
+        """Top-ups, and now and then somebody takes money out, or moves it; and other terms."""
         stream = self._stream("cashier")
         while True:
             await asyncio.sleep(stream.expovariate(TRANSFERS_PER_S))
-            number = stream.randrange(len(self._principals))
-            principal, top_up = self._principals[number]
+            if stream.random() < 0.1:
+                name = stream.choice(draws.GROUPS)
+                self._groups[name] = draws.group(stream, name)
+                self.trace.count("a group with other terms")
+            customer = stream.choice(self._customers)
+            principal = customer.principal
             if not principal.assets:
                 continue
-            asset, amount = stream.choice(principal.assets), stream.randrange(1, top_up + 2)
+            asset = stream.choice(principal.assets)
+            amount = stream.randrange(1, customer.plan.top_up + 2)
             chance = stream.random()
             if chance < 0.25:
                 amount = -amount
             elif chance < 0.3:
                 asset = stream.choice(draws.ASSETS)  # perhaps the first of its kind
-            try:
-                wallet = await self._office.transfer(
-                    principal.account_id, asset, amount, self._clock.now_ms()
-                )
-            except StoreUnavailable:
-                continue
-            self.trace.count("transfer" if wallet is not None else "transfer refused")
-            if asset not in principal.assets:
-                principal = replace(principal, assets=(*principal.assets, asset))
-                self._principals[number] = (principal, top_up)
-                self.trace.count("new wallet")
+            with suppress(StoreUnavailable):
+                if customer.end_users and stream.random() < 0.5:
+                    name = stream.choice(list(customer.end_users))
+                    await self._move(customer, name, asset, amount)
+                else:
+                    await self._transfer(customer, asset, amount)
+
+    async def _transfer(self, customer: _Customer, asset: str, amount: int) -> None:
+        principal = customer.principal
+        wallet = await self._office.transfer(
+            principal.account_id, asset, amount, self._clock.now_ms()
+        )
+        self.trace.count("transfer" if wallet is not None else "transfer refused")
+        if asset not in principal.assets and wallet is not None:
+            customer.principal = replace(principal, assets=(*principal.assets, asset))
+            self.trace.count("new wallet")
+
+    async def _move(self, customer: _Customer, end_user: str, asset: str, amount: int) -> None:
+        """Between the account's wallet and its end user's."""
+        principal, terms = customer.principal, customer.end_users[end_user]
+        moved = await self._office.move(
+            principal.account_id, end_user, asset, amount, self._clock.now_ms()
+        )
+        self.trace.count("move" if moved is not None else "move refused")
+        if asset not in terms.assets and moved is not None:
+            customer.end_users[end_user] = EndUserTerms(assets=(*terms.assets, asset))
+            self.trace.count("new sub-wallet")
 
     async def _send_requests(self) -> None:
         """In bursts, and until the last of them has begun."""
@@ -244,7 +283,7 @@ class _World:
 
     def _story(self, stream: Random, number: int) -> Story:
         model = stream.choice(self._models)
-        principal, _ = stream.choices(self._principals, self._weights)[0]
+        principal = self._asking(stream)
         plan = draws.request(stream, model, f"r{number}")
         story = Story(
             number,
@@ -258,6 +297,19 @@ class _World:
         )
         self._stories[story.name] = story
         return story
+
+    def _asking(self, stream: Random) -> Principal:
+        """As ``Access`` tells it: with the group's terms of now, and some for an end user."""
+        weights = [customer.plan.weight for customer in self._customers]
+        customer = stream.choices(self._customers, weights)[0]
+        principal = customer.principal
+        terms = self._groups[principal.group]
+        if not customer.end_users or stream.random() < 0.7:
+            return replace(principal, group_terms=terms)
+        name = stream.choice(list(customer.end_users))
+        return replace(
+            principal, group_terms=terms, end_user=name, end_user_terms=customer.end_users[name]
+        )
 
     async def _keep_up(self, slot: int) -> None:
         """Start a server, let it live, end it, and start the next; the last one stays."""

@@ -30,7 +30,7 @@ from bandari.service.ports import HoldAlreadyEnded, Placement
 class BooksInMemory:
     def __init__(self, *cards: RateCard) -> None:
         self.cards = {card.id: card for card in cards}
-        self.wallets: dict[tuple[int, str], Wallet] = {}
+        self.wallets: dict[tuple[int, str, str], Wallet] = {}
         self.holds: dict[str, Hold] = {}
         self.receipts: dict[str, Receipt] = {}
         self.voided: list[str] = []
@@ -43,14 +43,14 @@ class BooksInMemory:
 
     # What a test arranges and looks at.
 
-    def credit(self, account_id: int, asset: str, amount: int) -> None:
-        key = (account_id, asset)
-        wallet = self.wallets.get(key) or Wallet(len(self.wallets) + 1, account_id, asset, 0, 0)
+    def credit(self, account_id: int, asset: str, amount: int, end_user: str = "") -> None:
+        key, number = (account_id, asset, end_user), len(self.wallets) + 1
+        wallet = self.wallets.get(key) or Wallet(number, account_id, asset, 0, 0, end_user)
         self.wallets[key] = replace(wallet, balance=wallet.balance + amount)
         assert self.wallets[key].free >= 0, "a test may not take what is held"
 
-    def wallet(self, account_id: int = 1, asset: str = "TOKEN") -> Wallet:
-        return self.wallets[account_id, asset]
+    def wallet(self, account_id: int = 1, asset: str = "TOKEN", end_user: str = "") -> Wallet:
+        return self.wallets[account_id, asset, end_user]
 
     def held_up(self, method: str) -> Gate:
         self._gates[method] = Gate()
@@ -81,14 +81,17 @@ class BooksInMemory:
     async def dead_holds(self, limit: int) -> Sequence[tuple[Hold, RateCard]]:
         await self._before("dead_holds")
         dead = [hold for hold in self.holds.values() if not self._epochs.get(hold.epoch, True)]
-        return [(hold, self.cards[hold.rate_card_id]) for hold in dead[:limit]]
+        return [
+            (hold, replace(self.cards[hold.rate_card_id], ratio=hold.price_ratio))
+            for hold in dead[:limit]
+        ]
 
     async def place(self, hold: Hold) -> Placement:
         await self._before("place")
         if self.before_place is not None:
             self.before_place(hold)
         assert hold.amount >= 0
-        wallet = self.wallets.get((hold.account_id, hold.asset))
+        wallet = self.wallets.get(_payer(hold))
         if wallet is None:
             return Placement(False, None)
         if wallet.free < hold.amount:
@@ -107,7 +110,7 @@ class BooksInMemory:
         hold = self.holds.get(hold_id)
         if hold is None:
             return 0
-        granted = min(amount, self.wallets[hold.account_id, hold.asset].free)
+        granted = min(amount, self.wallets[_payer(hold)].free)
         if granted < least or granted == 0:
             return 0
         self._reserve(hold, granted)
@@ -126,10 +129,10 @@ class BooksInMemory:
     async def post(self, charge: Charge) -> Receipt:
         await self._before("post")
         hold = self._end(charge.hold_id)
-        wallet = self.wallet(hold.account_id, hold.asset)
+        wallet = self.wallets[_payer(hold)]
         taken = min(charge.amount, wallet.free)
         wallet = replace(wallet, balance=wallet.balance - taken)
-        self.wallets[hold.account_id, hold.asset] = wallet
+        self.wallets[_payer(hold)] = wallet
         card = self.cards.get(hold.rate_card_id)
         receipt = Receipt(
             id=hold.id,
@@ -151,6 +154,7 @@ class BooksInMemory:
             end_user=hold.end_user,
             finish_reason=charge.finish_reason,
             reasoning_effort=charge.reasoning_effort,
+            price_ratio=hold.price_ratio,
         )
         self.receipts[hold.id] = receipt
         self.log.append(("post", hold.id, charge.amount))
@@ -190,10 +194,10 @@ class BooksInMemory:
             raise self.failing[method].pop(0)
 
     def _reserve(self, hold: Hold, amount: int) -> Wallet:
-        wallet = self.wallets[hold.account_id, hold.asset]
+        wallet = self.wallets[_payer(hold)]
         wallet = replace(wallet, held=wallet.held + amount)
         assert wallet.free >= 0, "balance - held >= 0, always"
-        self.wallets[hold.account_id, hold.asset] = wallet
+        self.wallets[_payer(hold)] = wallet
         return wallet
 
     def _end(self, hold_id: str) -> Hold:
@@ -202,3 +206,8 @@ class BooksInMemory:
             raise HoldAlreadyEnded(hold_id)
         self._reserve(hold, -hold.amount)
         return hold
+
+
+def _payer(hold: Hold) -> tuple[int, str, str]:
+    """The wallet that pays, as ``wallets`` has it."""
+    return hold.account_id, hold.asset, hold.sub_wallet

@@ -24,6 +24,7 @@ from bandari.domain.usage import Usage
 from bandari.service.books import Books
 from bandari.service.embedding import Embedded, Embedding, EmbeddingRun
 from bandari.service.estimates import Estimates
+from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.open_requests import OpenRequests
 
@@ -108,6 +109,7 @@ class EmbeddingHouse:
         self.service_books = Books(self.books)
         self.open_requests = OpenRequests(max_open)
         self._drawn = 0
+        self.limiter = Limiter(clock=self.clock)
         self.embedding = Embedding(
             models=self.models,
             books=self.service_books,
@@ -119,6 +121,7 @@ class EmbeddingHouse:
             epoch=1,
             random_bytes=self._random_bytes,
             open_requests=self.open_requests,
+            limiter=self.limiter,
         )
 
     def _random_bytes(self, count: int) -> bytes:

@@ -6,10 +6,13 @@ import asyncio
 
 
 class FakeTransport(asyncio.Transport):
-    """``written`` is what the protocol sent, of which ``unsent`` bytes have not left yet."""
+    """``written`` is what the protocol sent, of which ``unsent`` bytes have not left yet.
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
-        super().__init__()
+    ``peer`` is what a socket would call the other side.
+    """
+
+    def __init__(self, protocol: asyncio.Protocol, peer: object = None) -> None:
+        super().__init__({"peername": peer})
         self.written = b""
         self.unsent = 0
         self._protocol = protocol

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from bandari.adapters.engine.settings import EngineSettings
 from bandari.adapters.engine.supervisor import EngineSupervisor
-from bandari.bootstrap import PACKAGED_MODEL
+from bandari.bootstrap.engines import PACKAGED_MODEL
 
 START_TIMEOUT_S = 60.0
 

@@ -38,6 +38,9 @@ class RecordedMetrics:
     def holds_open(self, count: int) -> None:
         self.told.append(("holds_open", count))
 
+    def guess_refused(self) -> None:
+        self.told.append(("guess_refused",))
+
     def committed(self, seconds: float, operations: int) -> None:
         self.told.append(("committed", operations))
 

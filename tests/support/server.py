@@ -20,9 +20,10 @@ import httpx2 as httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from bandari.bootstrap import open_books
+from bandari.bootstrap.books import open_books
 from bandari.cli.books import administration_of
 from bandari.config import Overrides, load
+from bandari.domain.audit_log import Actor
 from bandari.domain.pricing import TOKEN
 
 START_TIMEOUT_S = 60.0
@@ -118,10 +119,11 @@ class Bandari:
             settings = load(self.config, overrides, self.variables)
             async with open_books(settings) as store:
                 admin = administration_of(store, settings)
-                await admin.create_account(account)
+                by = Actor("test")
+                await admin.create_account(account, by)
                 if amount:
-                    await admin.credit(account, amount, asset, who="test", why="test")
-                return (await admin.create_key(account)).text
+                    await admin.credit(account, amount, asset, why="test", by=by)
+                return (await admin.create_key(account, by=by)).text
 
         return asyncio.run(make())
 

@@ -20,8 +20,10 @@ from bandari.service.books import Books
 from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation
 from bandari.service.inference import Inference, Settings
+from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.open_requests import OpenRequests
+from bandari.service.ports import Reports
 
 
 class SmallHouse:
@@ -35,6 +37,8 @@ class SmallHouse:
         model: Model | None = None,
         settings: Settings | None = None,
         open_requests: OpenRequests | None = None,
+        reports: Reports | None = None,
+        refresh_ms: int | None = None,
     ) -> None:
         if upstreams is None or isinstance(upstreams, ScriptedUpstream):
             upstreams = {"acme": upstreams or ScriptedUpstream()}
@@ -47,9 +51,11 @@ class SmallHouse:
         self.upstreams = upstreams
         self.models = Models([model or a_model()])
         self._drawn = 0
+        self.service_books = Books(self.books)
+        self.limiter = Limiter(clock=self.clock, reports=reports, refresh_ms=refresh_ms)
         self.inference = Inference(
             models=self.models,
-            books=Books(self.books),
+            books=self.service_books,
             upstreams=upstreams,
             clock=self.clock,
             metrics=self.metrics,
@@ -58,6 +64,7 @@ class SmallHouse:
             random_bytes=self._random_bytes,
             settings=settings or Settings(),
             open_requests=open_requests,
+            limiter=self.limiter,
         )
 
     def _random_bytes(self, count: int) -> bytes:

@@ -7,18 +7,12 @@ would meet on a real disk: a sync that takes seconds, a file system that became 
 from __future__ import annotations
 
 import mmap
-import shutil
 import struct
-import subprocess
 from enum import IntEnum
 from pathlib import Path
 
 SOURCE = Path(__file__).with_suffix(".c")
 _CONTROL = struct.Struct("=4i")
-
-
-class CompilerMissing(Exception):
-    """No C compiler: install gcc."""
 
 
 class Trouble(IntEnum):
@@ -27,22 +21,6 @@ class Trouble(IntEnum):
     READ_ONLY = 2
     FULL = 3
     SYNC_FAILS = 4
-
-
-def compiled_library(directory: Path) -> Path:
-    """The library, compiled into a directory. Raises ``CompilerMissing``."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise CompilerMissing(CompilerMissing.__doc__)
-    library = directory / "starved_disk.so"
-    subprocess.run(
-        [
-            *(compiler, "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"),
-            *("-o", str(library), str(SOURCE), "-ldl"),
-        ],
-        check=True,
-    )
-    return library
 
 
 class StarvedDisk:

@@ -10,6 +10,7 @@ from tests.support.fake_transport import FakeTransport
 from tests.support.gates import until_idle
 
 from bandari.web.http1 import App, ServerConnection
+from bandari.web.sources import TrustedProxies
 
 
 @dataclass
@@ -27,12 +28,12 @@ class Line(FakeTransport):
     the other side reads.
     """
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: asyncio.Protocol, peer: object = None) -> None:
         self.has_written_eof = False
         self.misused = False
         self.pauses = False
         self._ends = False
-        super().__init__(protocol)
+        super().__init__(protocol, peer)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.misused |= self.has_written_eof
@@ -71,12 +72,19 @@ class Line(FakeTransport):
 
 
 class Visitor:
-    """A client and the connection that serves it."""
+    """A client and the connection that serves it. ``peer`` is where he comes from."""
 
-    def __init__(self, app: App, connection: ServerConnection | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        connection: ServerConnection | None = None,
+        *,
+        peer: object = None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
         self.gone = 0
-        self.connection = connection or ServerConnection(app, self._forget)
-        self.line = Line(self.connection)
+        self.connection = connection or ServerConnection(app, self._forget, proxies)
+        self.line = Line(self.connection, peer)
         self._unheard: list[bytes] = []
 
     def _forget(self, connection: ServerConnection) -> None:

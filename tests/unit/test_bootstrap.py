@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bandari import bootstrap
 from bandari.adapters import logs
 from bandari.adapters.engine.errors import ModelFileMissing
+from bandari.bootstrap import serving
 from bandari.config import Overrides, load
 
 
@@ -39,17 +39,17 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sigterm_is_heeded_while_the_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "EngineSupervisor", SlowEngine)
+    monkeypatch.setattr(serving, "EngineSupervisor", SlowEngine)
     SlowEngine.stops = 0
 
     async def never(_: object) -> None:
         pytest.fail("it must not have begun to serve")
 
-    bootstrap.serve(load(None, Overrides(data_dir=tmp_path, port=0), {}), never)
+    serving.serve(load(None, Overrides(data_dir=tmp_path, port=0), {}), never)
     assert SlowEngine.stops == 1
 
 
 def test_an_engine_that_cannot_start_keeps_the_server_from_starting(tmp_path: Path) -> None:
     missing = Overrides(data_dir=tmp_path, port=0, model=tmp_path / "missing.gguf")
     with pytest.raises(ModelFileMissing):
-        bootstrap.serve(load(None, missing, {}))
+        serving.serve(load(None, missing, {}))

@@ -19,7 +19,8 @@ from bandari.config import (
     Settings,
     load,
 )
-from bandari.config.values import LimitsTable, ModelTable, PriceTable, TargetTable
+from bandari.config.values import GroupTable, ModelTable, PriceTable, TargetTable
+from bandari.domain.allowance import Limits
 from bandari.domain.bounds import Bounds
 from bandari.domain.catalogue import EMBEDDING, GENERATING, Defaults, Group, Target
 from bandari.domain.pricing import RateCard, token_card
@@ -73,7 +74,7 @@ def test_no_file_serves_the_model_in_the_box(tmp_path):
     assert served.rate_cards == (token_card("bandari-tiny"),)
     assert (served.context_window, served.max_output_tokens) == (8192, 8192)
     assert settings.uses_engine
-    assert settings.groups == {"default": Group("default")}
+    assert settings.groups == {"default": Group(name="default")}
     assert settings.data_dir == tmp_path / ".local" / "share" / "bandari"
     assert settings.database_url == f"sqlite:///{settings.data_dir}/bandari.db"
 
@@ -117,7 +118,7 @@ def test_the_constitution_s_example(read):
     assert gpt.defaults == Defaults(temperature=0.7, max_tokens=100)
     assert gpt.bounds == Bounds(temperature=(0, 1))
     assert fikra.aliases == ("fikra", "meetkai:functionary")
-    assert settings.groups["default"].requests_per_minute == 600
+    assert settings.groups["default"].limits.requests_per_minute == 600
     assert settings.key_prefix == "fk_live_"
 
 
@@ -160,13 +161,13 @@ def test_environment_and_command_line_win(read, tmp_path):
     environ = {
         "BANDARI_CONFIG": str(file),
         "BANDARI_DATA": str(tmp_path / "data"),
-        "BANDARI_ADMIN_KEY": "admin",
+        "BANDARI_ADMIN_KEY": "sixteen-letters!",
     }
     settings = load(environ=environ)
     assert settings.server.port == 1
     assert settings.data_dir == tmp_path / "data"
     assert settings.database_url == "sqlite:///from-file.db"
-    assert settings.admin_key == "admin"
+    assert settings.admin_key == "sixteen-letters!"
 
     url = "postgresql://bandari@localhost/bandari"
     settings = load(
@@ -204,9 +205,10 @@ def test_the_data_directory_of_a_checkout_is_found_from_there(read, tmp_path):
 def test_secrets_are_not_in_what_is_printed(read):
     settings = read(
         provider('api_key = "hush"\nheaders = { x = "hush" }'),
-        BANDARI_ADMIN_KEY="hush",
+        BANDARI_ADMIN_KEY="hush-hush-hush-hush",
         BANDARI_DATABASE_URL="postgresql://u:hush@h/d",
     )
+    assert settings.admin_key == "hush-hush-hush-hush"
     assert "hush" not in repr(settings)
     assert "hush" not in repr(settings.providers)
 
@@ -233,7 +235,22 @@ def test_secrets_are_not_in_what_is_printed(read):
         ),
         # What does nothing yet is refused, not accepted and ignored.
         ('[server]\ncors_origins = ["*"]', "2: server.cors_origins: unknown key"),
-        ("[server]\ntrusted_proxies = []", "2: server.trusted_proxies: unknown key"),
+        (
+            '[server]\ntrusted_proxies = ["10.0.0.1/8"]',
+            "'10.0.0.1/8' has bits of a host; the network is 10.0.0.0/8",
+        ),
+        (
+            '[server]\ntrusted_proxies = ["proxy"]',
+            "2: server.trusted_proxies[0]: expected a network like 10.0.0.0/8, got 'proxy'",
+        ),
+        (
+            '[server]\ntrusted_proxies = ["::1", "::1"]',
+            "2: server.trusted_proxies[1]: '::1' is named twice",
+        ),
+        (
+            "[server]\ntrusted_proxies = [8]",
+            "2: server.trusted_proxies[0]: expected a string that is not empty, got 8",
+        ),
         (
             '[store]\nurl = "mysql://x"',
             "2: store.url: expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE",
@@ -270,7 +287,7 @@ def test_secrets_are_not_in_what_is_printed(read):
             "headers.Authorization: is set from api_key; leave one of them out",
         ),
         (provider('headers = { a = "x\\u0000" }'), "headers.a: has characters that cannot be sent"),
-        (provider("headers = { a = 1 }"), "expected a table; each value a string, got a table"),
+        (provider("headers = { a = 1 }"), "headers.a: expected a string, got an integer"),
         (provider('max_tokens_field = "n"'), "expected one of 'max_completion_tokens', 'max_tok"),
         (provider("max_choices = 129"), "expected an integer from 1 to 128, got 129"),
         (provider('streams = "yes"'), "3: providers.acme.streams: expected true or false, got 'ye"),
@@ -404,12 +421,36 @@ def test_environment_and_command_line_are_checked_too():
     with pytest.raises(ConfigError) as caught:
         load(
             overrides=Overrides(port=70_000),
-            environ={"BANDARI_DATABASE_URL": "redis://hush@x", "HOME": "/"},
+            environ={
+                "BANDARI_DATABASE_URL": "redis://hush@x",
+                "BANDARI_ADMIN_KEY": "fifteen-letters",
+                "HOME": "/",
+            },
         )
     assert caught.value.problems == (
         "BANDARI_DATABASE_URL: expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE",
+        "BANDARI_ADMIN_KEY: has 16 to 256 characters",
         "--port: expected 0 to 65535, got 70000",
     )
+
+
+@pytest.mark.parametrize("key", ["x" * 15, "x" * 257, "x" * 16 + " ", "x" * 16 + "\n", "é" * 16])
+def test_an_admin_key_that_could_be_guessed_or_not_be_sent(read, key):
+    with pytest.raises(ConfigError, match="BANDARI_ADMIN_KEY: has ") as caught:
+        read(BANDARI_ADMIN_KEY=key)
+    assert key not in str(caught.value)
+
+
+def test_the_error_names_the_variables_that_are_not_set(read):
+    with pytest.raises(ConfigError) as caught:
+        read(provider('api_key = "${NOPE}"\nheaders = { a = "${NEITHER}", b = "${HOME}" }'))
+    assert caught.value.unset == ("NOPE", "NEITHER")
+
+
+def test_trusted_proxies_are_networks(read):
+    assert read("").server.trusted_proxies == ()
+    proxies = read('[server]\ntrusted_proxies = ["10.0.0.0/8", "::1", "fd00::/8"]').server
+    assert proxies.trusted_proxies == ("10.0.0.0/8", "::1", "fd00::/8")
 
 
 def test_a_data_directory_whose_name_no_url_can_have(tmp_path):
@@ -527,7 +568,7 @@ def test_the_example_documents_every_key_with_its_default(read):
     assert settings.providers["acme"] == bare.providers["acme"]
     assert settings.server == bare.server
     assert settings.responses == bare.responses
-    assert settings.groups["default"].requests_per_minute == 600
+    assert settings.groups["default"].limits.requests_per_minute == 600
     assert settings.models[0].bounds == Bounds()
     assert settings.models[0].owned_by == "bandari"
     assert structs.replace(settings.engine, model=None, embedding_model=None) == bare.engine
@@ -543,6 +584,9 @@ def test_the_example_documents_every_key_with_its_default(read):
     assert set(gpt) == keys(ModelTable) | {"targets", "prices"}
     assert set(gpt["bounds"]) == keys(Bounds)
     assert set(gpt["prices"]["KES"]) == keys(PriceTable)
-    assert set(said["groups"]["default"]["limits"]) == keys(LimitsTable)
+    group = said["groups"]["default"]
+    assert set(group) == keys(GroupTable)
+    assert set(group["limits"]) == keys(Limits)
+    assert set(gpt["limits"]) <= keys(Limits)
     for name in (*keys(Defaults), *keys(TargetTable)):
         assert re.search(rf"\b{name}\b", text), name

@@ -25,8 +25,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bandari import bootstrap
-from bandari.bootstrap import Listening
+from bandari.bootstrap import serving
+from bandari.bootstrap.serving import Listening
 from bandari.cli.books import administration_of
 from bandari.config import Overrides, load
 from bandari.domain.pricing import TOKEN
@@ -164,7 +164,7 @@ def serve_and_drive(arguments: argparse.Namespace, folder: Path) -> int:
         status = await load_process.wait()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    bootstrap.serve(settings, on_listening)
+    serving.serve(settings, on_listening)
     return status
 
 

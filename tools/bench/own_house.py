@@ -9,7 +9,7 @@ from typing import Final
 
 from tools.bench.nginx import Upstreams
 
-from bandari.bootstrap import open_books
+from bandari.bootstrap.books import open_books
 from bandari.cli.books import administration_of
 from bandari.config import Overrides, load
 from bandari.domain.pricing import TOKEN

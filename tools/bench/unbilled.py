@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bandari import bootstrap
 from bandari.adapters.storage import Store
+from bandari.bootstrap import serving
 from bandari.cli import main
 from bandari.config import Settings
 from bandari.domain.estimate import Experience
@@ -96,7 +96,7 @@ class GrantingLedger:
         return hold
 
 
-_open_books = bootstrap.open_books
+_open_books = serving.open_books
 
 
 @asynccontextmanager
@@ -111,6 +111,6 @@ async def open_unbilled_books(
 
 
 if __name__ == "__main__":
-    seam: Any = bootstrap
+    seam: Any = serving
     seam.open_books = open_unbilled_books
     main()

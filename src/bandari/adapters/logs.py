@@ -35,7 +35,9 @@ FIELDS = (
     "pid",
     "port",
     "receipt",
+    "refused",
     "settled",
+    "source",
     "status",
     "target",
 )

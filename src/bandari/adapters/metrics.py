@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -95,7 +95,9 @@ class _Histogram:
 class PrometheusMetrics:
     """Implements the port ``Metrics`` on a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_first_token: Callable[[str, float], None] | None = None) -> None:
+        """``on_first_token`` is told what ``first_token`` is: a model, and seconds."""
+        self._on_first_token = on_first_token
         counter, gauge = CounterMetricFamily, GaugeMetricFamily
         self._requests = _Numbers(
             counter, "bandari_requests", "Requests answered.", ("route", "status")
@@ -140,6 +142,11 @@ class PrometheusMetrics:
         self._commit_operations = _Numbers(
             counter, "bandari_committed_operations", "Operations committed."
         )
+        self._refused_guesses = _Numbers(
+            counter,
+            "bandari_refused_guesses",
+            "Requests that were not looked at: too many keys from their address did not open.",
+        )
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -160,6 +167,8 @@ class PrometheusMetrics:
 
     def first_token(self, model: str, seconds: float) -> None:
         self._first_token.observe((model,), seconds)
+        if self._on_first_token is not None:
+            self._on_first_token(model, seconds)
 
     def generation_ended(self, model: str, ending: str, usage: Usage) -> None:
         self._open.by[(model,)] -= 1
@@ -177,6 +186,9 @@ class PrometheusMetrics:
 
     def holds_open(self, count: int) -> None:
         self._holds.by[()] = count
+
+    def guess_refused(self) -> None:
+        self._refused_guesses.by[()] += 1
 
     def committed(self, seconds: float, operations: int) -> None:
         self._commit_seconds.observe((), seconds)

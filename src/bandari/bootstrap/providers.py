@@ -1,12 +1,14 @@
 """The providers that a configuration names, as upstreams: transports, addresses, keys.
 
-Only this room knows the concrete classes; what is opened here is closed by who opened it.
+Only this room knows the concrete classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from weakref import WeakSet
+
+from msgspec import Struct
 
 from bandari.adapters.engine.supervisor import EngineSupervisor
 from bandari.adapters.providers.embeddings import ProviderEmbeddings
@@ -15,7 +17,7 @@ from bandari.adapters.providers.protocols import PROTOCOLS, UpstreamProtocol
 from bandari.adapters.providers.tokenizers import TOKENIZERS
 from bandari.adapters.providers.transport import HttpTransport, Timeouts
 from bandari.adapters.providers.upstream import Address, ProviderUpstream
-from bandari.config import Provider, Settings
+from bandari.config import Provider
 from bandari.domain.catalogue import LOCAL
 from bandari.service.ports import EmbeddingUpstream, Upstream
 from bandari.wire.dialect import Dialect
@@ -31,84 +33,135 @@ None is used twice: llama.cpp says keep-alive, and closes the connection after e
 """
 
 
-def transports(settings: Settings, stack: AsyncExitStack) -> Mapping[str, HttpTransport]:
-    """One for each provider, whatever it is asked for, and one for both engines."""
-    opened = {
-        name: HttpTransport(_timeouts(provider), provider.max_connections)
-        for name, provider in settings.providers.items()
+class Connected(Struct, frozen=True):
+    """One provider, ready to be asked. Without ``settings`` it is the engine in the box.
+
+    ``embeddings`` are there if it speaks OpenAI's protocols; the others have none to ask for.
+    """
+
+    settings: Provider | None
+    transport: HttpTransport
+    upstream: Upstream | None
+    embeddings: EmbeddingUpstream | None
+
+
+class Providers:
+    """Those in use, by name. One stays as it is for as long as its settings do.
+
+    One that is replaced or gone is retired: who has it still asks it, its connections are closed
+    when they have served, and it is forgotten with the last who has it.
+    """
+
+    def __init__(self, engines: Connected) -> None:
+        self._connected: Mapping[str, Connected] = {LOCAL: engines}
+        self._retired: WeakSet[HttpTransport] = WeakSet()
+
+    @property
+    def connected(self) -> Mapping[str, Connected]:
+        """A mapping that does not change; ``replace`` gives another."""
+        return self._connected
+
+    def prepare(self, wanted: Mapping[str, Provider]) -> Mapping[str, Connected]:
+        """What ``replace`` takes: those that stay, and the others made anew. Nothing is sent."""
+        prepared = {LOCAL: self._connected[LOCAL]}
+        for name, settings in wanted.items():
+            present = self._connected.get(name)
+            stays = present is not None and present.settings == settings
+            prepared[name] = present if present is not None and stays else connect(settings)
+        return prepared
+
+    def replace(self, prepared: Mapping[str, Connected]) -> None:
+        """From here on it is these."""
+        stay = {id(each) for each in prepared.values()}
+        former, self._connected = self._connected, prepared
+        for each in former.values():
+            if id(each) not in stay:
+                each.transport.retire()
+                self._retired.add(each.transport)
+
+    async def close(self) -> None:
+        """For good; what runs is interrupted."""
+        for each in self._connected.values():
+            await each.transport.close()
+        for transport in tuple(self._retired):
+            await transport.close()
+
+
+def upstreams_of(connected: Mapping[str, Connected]) -> Mapping[str, Upstream]:
+    """Those that write."""
+    return {name: each.upstream for name, each in connected.items() if each.upstream is not None}
+
+
+def embeddings_of(connected: Mapping[str, Connected]) -> Mapping[str, EmbeddingUpstream]:
+    """Those that make vectors."""
+    return {
+        name: each.embeddings for name, each in connected.items() if each.embeddings is not None
     }
-    opened[LOCAL] = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
-    for transport in opened.values():
-        stack.push_async_callback(transport.close)
-    return opened
 
 
-def upstreams(
-    settings: Settings,
-    engine: EngineSupervisor | None,
-    opened: Mapping[str, HttpTransport],
-) -> dict[str, Upstream]:
-    made: dict[str, Upstream] = {}
-    for name, provider in settings.providers.items():
-        protocol = PROTOCOLS[provider.protocol]
-        made[name] = ProviderUpstream(
-            name,
-            opened[name],
-            _always(_address(provider, protocol)),
-            protocol,
-            Dialect(
-                extra_fields=frozenset(provider.extra_fields),
-                max_tokens_field=provider.max_tokens_field,
-                streams=provider.streams,
-            ),
-            max_choices=provider.max_choices,
-            tokenizer=TOKENIZERS.get(provider.tokenizer),
+def connect(provider: Provider) -> Connected:
+    """A provider of the configuration. No connection is made before it is asked."""
+    transport = HttpTransport(_timeouts(provider), provider.max_connections)
+    protocol = PROTOCOLS[provider.protocol]
+    address = _always(_address(provider, protocol))
+    tokenizer = TOKENIZERS.get(provider.tokenizer)
+    extra_fields = frozenset(provider.extra_fields)
+    upstream = ProviderUpstream(
+        provider.name,
+        transport,
+        address,
+        protocol,
+        Dialect(
+            extra_fields=extra_fields,
+            max_tokens_field=provider.max_tokens_field,
+            streams=provider.streams,
+        ),
+        max_choices=provider.max_choices,
+        tokenizer=tokenizer,
+    )
+    embeddings = None
+    if provider.protocol == "chat_completions":
+        embeddings = ProviderEmbeddings(
+            provider.name,
+            transport,
+            address,
+            Dialect(extra_fields=extra_fields),
+            tokenizer=tokenizer,
         )
+    return Connected(provider, transport, upstream, embeddings)
+
+
+def connect_engines(
+    engine: EngineSupervisor | None, embedding_engine: EngineSupervisor | None
+) -> Connected:
+    """The engine in the box, for writing and for vectors, as far as either is there."""
+    transport = HttpTransport(ENGINE_TIMEOUTS, ENGINE_CONNECTIONS, keep_alive=False)
+    upstream = embeddings = None
     if engine is not None:
-        protocol = PROTOCOLS["chat_completions"]
-        made[LOCAL] = ProviderUpstream(
+        upstream = ProviderUpstream(
             LOCAL,
-            opened[LOCAL],
-            lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
-            protocol,
+            transport,
+            _address_of(engine),
+            PROTOCOLS["chat_completions"],
             LLAMA_CPP,
             max_choices=MAX_CHOICES,
             tokenizer=TOKENIZER,
         )
-    return made
-
-
-def embedding_upstreams(
-    settings: Settings,
-    engine: EngineSupervisor | None,
-    opened: Mapping[str, HttpTransport],
-) -> dict[str, EmbeddingUpstream]:
-    """Those that speak OpenAI's protocols; the others have no embeddings to ask for."""
-    protocol = PROTOCOLS["chat_completions"]
-    made: dict[str, EmbeddingUpstream] = {
-        name: ProviderEmbeddings(
-            name,
-            opened[name],
-            _always(_address(provider, protocol)),
-            Dialect(extra_fields=frozenset(provider.extra_fields)),
-            tokenizer=TOKENIZERS.get(provider.tokenizer),
+    if embedding_engine is not None:
+        embeddings = ProviderEmbeddings(
+            LOCAL, transport, _address_of(embedding_engine), Dialect(), tokenizer=TOKENIZER
         )
-        for name, provider in settings.providers.items()
-        if provider.protocol == "chat_completions"
-    }
-    if engine is not None:
-        made[LOCAL] = ProviderEmbeddings(
-            LOCAL,
-            opened[LOCAL],
-            lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol)),
-            Dialect(),
-            tokenizer=TOKENIZER,
-        )
-    return made
+    return Connected(None, transport, upstream, embeddings)
 
 
 def _always(address: Address) -> Callable[[], Address]:
     return lambda: address
+
+
+def _address_of(engine: EngineSupervisor) -> Callable[[], Address]:
+    """An engine moves when it restarts."""
+    protocol = PROTOCOLS["chat_completions"]
+    return lambda: Address(engine.base_url, _headers({}, engine.api_key, protocol))
 
 
 def _address(provider: Provider, protocol: UpstreamProtocol) -> Address:

@@ -16,12 +16,16 @@ SUMMARY: Final = "Bandari turns models into your own metered AI API."
 
 COMMANDS: Final = {
     "serve": "Start the server, with the engine in the box if a model needs it.",
-    "account": "Create accounts, give them credit, show their wallets.",
-    "key": "Create, list and revoke API keys.",
+    "account": "Create accounts, give them credit, say what they may do, show their wallets.",
+    "key": "Create API keys, say what they may do, rotate and revoke them.",
+    "user": "Say who may use the operator API, and as what.",
     "model": "List, pull and remove the models that the engine in the box can load.",
     "ledger": "Verify that every balance follows from its postings.",
+    "reload": "Have a running server read its configuration file anew.",
     "backup": "Copy the books, as they are at one moment, while they are being written.",
-    "receipt": "Show what one answer cost, and why.",
+    "receipt": "Show what one answer cost, and why; list receipts.",
+    "usage": "Show how much was used and what it cost, added up.",
+    "audit": "List what operators have changed.",
     "chat": "Chat with a model of a running server.",
 }
 """Every command, with the line that the help has for it. Its module has the same name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 from pathlib import Path
 
-from bandari.bootstrap import open_books
+from bandari.bootstrap.books import open_books
 from bandari.cli import COMMANDS
 from bandari.cli.border import expected_failures
 from bandari.cli.common import DEFAULTS, Common, command_group

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from bandari.adapters.engine.errors import EngineError
 from bandari.adapters.hub import HubError
 from bandari.adapters.storage import StorageError
-from bandari.bootstrap import AlreadyServing
+from bandari.bootstrap.directory import AlreadyServing
 from bandari.cli.failure import CommandFailed
 from bandari.domain.faults import Fault
 

@@ -54,6 +54,21 @@ class Common:
 DEFAULTS = Common()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list."""
+
+    after: Whole = 0
+    """Begin behind this one; where there are more, the list ends with what to say here."""
+
+    limit: Whole = 1_000
+    """How many are listed at most, up to 1000."""
+
+
+FIRST_PAGE = Page()
+
+
 def command_group(name: str, text: str) -> App:
     """The parser of one command."""
     return App(name=name, help=text, help_format="plaintext")

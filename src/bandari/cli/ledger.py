@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bandari.bootstrap import open_books
+from bandari.bootstrap.books import open_books
 from bandari.cli import COMMANDS
 from bandari.cli.border import expected_failures
 from bandari.cli.common import DEFAULTS, Common, command_group

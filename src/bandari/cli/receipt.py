@@ -1,13 +1,16 @@
-"""``bandari receipt``: show."""
+"""``bandari receipt``: show, list."""
 
 from __future__ import annotations
 
 from bandari.cli import COMMANDS
-from bandari.cli.books import administration
-from bandari.cli.common import DEFAULTS, Common, command_group
-from bandari.cli.printing import date_of, say, say_json
+from bandari.cli.books import desk
+from bandari.cli.common import DEFAULTS, FIRST_PAGE, Common, Page, command_group
+from bandari.cli.printing import date_of, remark, say, say_json, say_table
+from bandari.cli.selection import EVERYTHING, ReceiptFilter
 from bandari.domain.estimate import IMAGE_TOKENS, Basis
+from bandari.domain.pricing import FULL_PRICE
 from bandari.domain.usage import CountRule
+from bandari.wire.reports.fields import of_receipt
 
 app = command_group("receipt", COMMANDS["receipt"])
 
@@ -21,10 +24,10 @@ async def show(receipt_id: str, /, *, common: Common = DEFAULTS) -> None:
     receipt_id
         The answer's x-bandari-receipt header.
     """
-    async with administration(common.settings()) as admin:
-        receipt = await admin.receipt(receipt_id)
+    async with desk(common.settings()) as opened:
+        receipt = await opened.reporting.receipt(receipt_id)
     if common.as_json:
-        say_json(receipt)
+        say_json(of_receipt(receipt))
         return
     usage = receipt.usage
     for name, value in (
@@ -39,6 +42,7 @@ async def show(receipt_id: str, /, *, common: Common = DEFAULTS) -> None:
         ("text seen", _seen(receipt.basis)),
         ("estimate", _estimate(receipt.basis) if receipt.rule is CountRule.ESTIMATED else None),
         ("reasoning effort", receipt.reasoning_effort),
+        ("price ratio", str(receipt.price_ratio) if receipt.price_ratio != FULL_PRICE else None),
         ("charged", f"{receipt.amount} {receipt.asset} (rate card {receipt.rate_card_version})"),
         ("overrun", f"{receipt.overrun} {receipt.asset}" if receipt.overrun else None),
         ("balance after", f"{receipt.balance_after} {receipt.asset}"),
@@ -51,6 +55,37 @@ async def show(receipt_id: str, /, *, common: Common = DEFAULTS) -> None:
     ):
         if value is not None:
             say(f"{name:17} {value}")
+
+
+@app.command(name="list")
+async def list_(
+    *, which: ReceiptFilter = EVERYTHING, page: Page = FIRST_PAGE, common: Common = DEFAULTS
+) -> None:
+    """List receipts in the order in which answers were charged."""
+    async with desk(common.settings()) as opened:
+        selection = await which.selection(opened.admin)
+        found = await opened.reporting.receipts(selection, page.after, page.limit)
+    if common.as_json:
+        say_json([of_receipt(receipt) for receipt in found.receipts])
+    else:
+        say_table(
+            ("charged (UTC)", "receipt", "account", "key", "model", "tokens", "amount", "asset"),
+            [
+                (
+                    date_of(receipt.ended_ms),
+                    receipt.id,
+                    receipt.account,
+                    str(receipt.key_id),
+                    receipt.model,
+                    str(receipt.usage.total_tokens),
+                    str(receipt.amount),
+                    receipt.asset,
+                )
+                for receipt in found.receipts
+            ],
+        )
+    if found.next is not None:
+        remark(f"There are more: --after {found.next}")
 
 
 def _seen(basis: Basis | None) -> str | None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 
-from bandari import bootstrap
-from bandari.bootstrap import Listening
+from bandari.bootstrap import serving
+from bandari.bootstrap.serving import Listening
 from bandari.cli import COMMANDS
 from bandari.cli.books import administration_of
 from bandari.cli.border import expected_failures
 from bandari.cli.common import DEFAULTS, Common, Whole, command_group
 from bandari.cli.failure import CommandFailed
 from bandari.cli.printing import say, say_json
-from bandari.config import Settings
+from bandari.config import Overrides, Settings, Source, file_of
 from bandari.domain.catalogue import Endpoint
 from bandari.service.administration import FIRST_ACCOUNT, FIRST_CREDIT
 
@@ -37,7 +38,8 @@ def serve(
 
     The first time, it prints a first key and a line to try it with. On SIGTERM it takes no new
     requests, lets the running ones finish (drain_timeout_ms in the configuration says for how
-    long) and ends. One server runs per data directory.
+    long) and ends. On SIGHUP it reads its configuration file anew, as `bandari reload` has it do.
+    One server runs per data directory.
 
     Parameters
     ----------
@@ -49,13 +51,18 @@ def serve(
         A GGUF file for the engine in the box. Default: the configuration's, else bandari-tiny.
     """
     settings = common.settings(host=host, port=port, model=model)
+    file = file_of(common.config, os.environ)
+    source = Source(
+        None if file is None else file.absolute(),
+        Overrides(data_dir=common.data, host=host, port=port, model=model),
+    )
 
     def on_listening(listening: Listening) -> asyncio.Future[None]:
         return asyncio.ensure_future(_greet(listening, settings, common.as_json))
 
     try:
         with expected_failures():
-            bootstrap.serve(settings, on_listening)
+            serving.serve(settings, on_listening, source)
     except OSError as error:
         if error.errno not in _OF_AN_ADDRESS:
             raise

@@ -3,7 +3,7 @@
 Only ``bootstrap`` and ``cli`` know this package. Everybody else is handed the values they need.
 """
 
-from bandari.config.reading import ConfigError, load
+from bandari.config.reading import ConfigError, Source, data_dir_of, file_of, load
 from bandari.config.values import (
     DEFAULT_CONTEXT_WINDOW,
     DEFAULT_MODEL,
@@ -25,5 +25,8 @@ __all__ = [
     "Responses",
     "Server",
     "Settings",
+    "Source",
+    "data_dir_of",
+    "file_of",
     "load",
 ]

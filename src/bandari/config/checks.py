@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec import structs
 
 from bandari.config.positions import Path
-from bandari.config.tables import Problems, suggestion
+from bandari.config.tables import Problems, shown, suggestion
 from bandari.config.values import Provider
 from bandari.domain.bounds import MAX_INTEGER, MAX_STOP_SEQUENCES, Bounds
-from bandari.domain.catalogue import Defaults
+from bandari.domain.catalogue import MAX_MODEL_ID_BYTES, Defaults
+from bandari.domain.keys import MAX_KEY_CHARACTERS
 from bandari.wire.chat_completions import fields as chat_fields
 from bandari.wire.messages import fields as messages_fields
 from bandari.wire.responses import fields as responses_fields
@@ -21,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ASSET = re.compile(r"[A-Z][A-Z0-9]{1,15}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LONGEST_MODEL_ID: Final = 200
+_FEWEST_ADMIN_CHARACTERS: Final = 16
 _GLOBAL_BOUNDS: Final = Bounds()
 _RANGES: Final = (
     "temperature",
@@ -65,8 +69,10 @@ def check_name(name: str, path: Path, problems: Problems) -> None:
 
 
 def check_model_id(model_id: str, path: Path, problems: Problems) -> None:
-    if not 1 <= len(model_id) <= _LONGEST_MODEL_ID:
-        problems.add(path, f"a model id has 1 to {_LONGEST_MODEL_ID} characters")
+    is_too_large = len(model_id.encode()) > MAX_MODEL_ID_BYTES
+    if not 1 <= len(model_id) <= _LONGEST_MODEL_ID or is_too_large:
+        most = f"{_LONGEST_MODEL_ID} characters, and at most {MAX_MODEL_ID_BYTES} bytes"
+        problems.add(path, f"a model id has 1 to {most}")
     elif not model_id.isprintable() or any(char.isspace() for char in model_id):
         problems.add(path, "a model id has no spaces and no control characters")
 
@@ -139,6 +145,30 @@ def problem_of_database_url(url: str) -> str | None:
     if url.startswith(("sqlite:///", "postgresql://", "postgres://")):
         return None
     return "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+def problem_of_admin_key(key: str) -> str | None:
+    """What is wrong with the owner's admin key, if anything. The key itself is not repeated."""
+    if not _FEWEST_ADMIN_CHARACTERS <= len(key) <= MAX_KEY_CHARACTERS:
+        return f"has {_FEWEST_ADMIN_CHARACTERS} to {MAX_KEY_CHARACTERS} characters"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "has printable ASCII characters only, and no spaces"
+    return None
+
+
+def check_networks(networks: Sequence[str], path: Path, problems: Problems) -> None:
+    """Each is an address or a network with its prefix length, and named once."""
+    for at, text in enumerate(networks):
+        here = (*path, at)
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            problems.add(here, f"expected a network like 10.0.0.0/8, got {shown(text, here)}")
+            continue
+        if ip_network(text.partition("/")[0]).network_address != network.network_address:
+            problems.add(here, f"'{text}' has bits of a host; the network is {network}")
+        elif text in networks[:at]:
+            problems.add(here, f"'{text}' is named twice")
 
 
 def check_bounds(bounds: Bounds, path: Path, problems: Problems) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bandari.config.checks import check_asset, check_bounds, check_defaults, check_model_id
+from bandari.config.limits import check_limits
 from bandari.config.positions import Path
 from bandari.config.tables import Problems, TableReader, shown, suggestion
 from bandari.config.values import (
@@ -15,11 +16,12 @@ from bandari.config.values import (
     ModelTable,
     PriceTable,
     Provider,
+    Settings,
     TargetTable,
 )
 from bandari.domain.bounds import Bounds
 from bandari.domain.catalogue import EMBEDDING, GENERATING, LOCAL, Defaults, Model, Target
-from bandari.domain.pricing import RateCard, token_card
+from bandari.domain.pricing import TOKEN, RateCard, token_card
 
 _APART: Final = ("targets", "prices")
 _OF_WRITING: Final = ("max_output_tokens", "defaults", "bounds")
@@ -52,7 +54,15 @@ def read_models(
                 problems.add(
                     (*path, "aliases", at), f"'{alias}' already means the model '{holder}'"
                 )
+    priced = assets_of(models)
+    for model in models:
+        check_limits(model.limits, ("models", model.id, "limits"), problems, priced)
     return tuple(models)
+
+
+def assets_of(models: Sequence[Model]) -> frozenset[str]:
+    """What is paid in: the assets of all prices, and TOKEN, which open providers ask."""
+    return frozenset({TOKEN, *(card.asset for model in models for card in model.rate_cards)})
 
 
 def check_embedders(
@@ -70,6 +80,20 @@ def check_embedders(
                     f"the provider '{target.provider}' speaks '{provider.protocol}', "
                     "which has no embeddings",
                 )
+
+
+def check_engine_runs(models: Sequence[Model], running: Settings, problems: Problems) -> None:
+    """A server starts engines only when it starts itself."""
+    for model in models:
+        runs = (
+            running.uses_embedding_engine if model.endpoints == EMBEDDING else running.uses_engine
+        )
+        if not runs and any(target.provider == LOCAL for target in model.targets):
+            problems.add(
+                ("models", model.id, "targets"),
+                "has the target local, and the server runs without that engine; "
+                "it has to be restarted for this",
+            )
 
 
 def _model_in_the_box(engine: Engine) -> Model:
@@ -135,6 +159,7 @@ def _read_model(
         aliases=table.aliases,
         endpoints=EMBEDDING if embeds else GENERATING,
         takes_dimensions=table.takes_dimensions,
+        limits=table.limits,
     )
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from bandari.config import checks
-from bandari.config.models import check_embedders, read_models
+from bandari.config.groups import Catalogue, read_groups
+from bandari.config.models import check_embedders, check_engine_runs, read_models
 from bandari.config.positions import line_of, lines_of
-from bandari.config.tables import Problems, TableReader, suggestion
+from bandari.config.tables import Problems, TableReader, WrittenFloat, suggestion
 from bandari.config.values import (
-    DEFAULT_GROUP,
     Engine,
-    GroupTable,
     Overrides,
     Provider,
     Responses,
@@ -30,7 +29,7 @@ from bandari.config.values import (
     StoreTable,
     TopTable,
 )
-from bandari.domain.catalogue import LOCAL, Group
+from bandari.domain.catalogue import LOCAL
 
 MAX_FILE_BYTES: Final = 2**20
 
@@ -40,11 +39,26 @@ _SYNTAX_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _SYNTAX_END = re.compile(r"\s*\(at end of document\)$")
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used. One line for each problem, in the order of the file."""
+class Source(Struct, frozen=True):
+    """Where the settings of a process come from, for reading them again."""
 
-    def __init__(self, *problems: str) -> None:
+    file: FilePath | None = None
+    overrides: Overrides = Overrides()
+
+    def settings(self, running: Settings | None = None) -> Settings:
+        """As ``load`` has it."""
+        return load(self.file, self.overrides, running=running)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. One line for each problem, in the order of the file.
+
+    ``unset`` are environment variables that the file wants and that are not set here.
+    """
+
+    def __init__(self, *problems: str, unset: Sequence[str] = ()) -> None:
         self.problems = problems
+        self.unset = tuple(unset)
         super().__init__("\n".join(problems))
 
 
@@ -52,19 +66,21 @@ def load(
     file: FilePath | None = None,
     overrides: Overrides | None = None,
     environ: Mapping[str, str] | None = None,
+    running: Settings | None = None,
 ) -> Settings:
     """The settings of this process. Raises ``ConfigError`` with every problem that there is.
 
-    ``file`` wins over BANDARI_CONFIG; without either, everything has its default.
+    ``file`` wins over BANDARI_CONFIG; without either, everything has its default. ``running`` are
+    those that a server was started with, which reads its file anew: its engine is as it is, and
+    models must get along with it.
     """
     environ = os.environ if environ is None else environ
     overrides = overrides or Overrides()
-    if file is None and environ.get("BANDARI_CONFIG"):
-        file = FilePath(environ["BANDARI_CONFIG"])
+    file = file_of(file, environ)
     text = "" if file is None else _text_of(file)
     document = _parse(text, file)
     problems = Problems()
-    settings = _read(document, problems, file, overrides, environ)
+    settings = _read(document, problems, file, overrides, environ, running)
     if settings is None:
         lines = lines_of(text)
         placed = sorted(
@@ -72,9 +88,22 @@ def load(
             key=lambda problem: problem[0],
         )
         raise ConfigError(
-            *(f"{file}:{line}: {message}" for line, message in placed), *problems.elsewhere
+            *(f"{file}:{line}: {message}" for line, message in placed),
+            *problems.elsewhere,
+            unset=problems.unset,
         )
     return settings
+
+
+def file_of(file: FilePath | None, environ: Mapping[str, str]) -> FilePath | None:
+    """The configuration file: the one that is given, else the environment's."""
+    return file or (FilePath(environ["BANDARI_CONFIG"]) if environ.get("BANDARI_CONFIG") else None)
+
+
+def data_dir_of(given: FilePath | None, environ: Mapping[str, str]) -> FilePath:
+    """The data directory: the one that is given, else the environment's, else the default."""
+    chosen = given or _absolute(environ.get("BANDARI_DATA"), FilePath.cwd())
+    return (chosen or default_data_dir(environ)).expanduser().absolute()
 
 
 def default_data_dir(environ: Mapping[str, str]) -> FilePath:
@@ -111,7 +140,7 @@ def _text_of(file: FilePath) -> str:
 
 def _parse(text: str, file: FilePath | None) -> dict[str, object]:
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text, parse_float=WrittenFloat)
     except RecursionError as error:
         raise ConfigError(f"{file}:1: is nested too deeply") from error
     except ValueError as error:
@@ -131,6 +160,7 @@ def _read(
     file: FilePath | None,
     overrides: Overrides,
     environ: Mapping[str, str],
+    running: Settings | None,
 ) -> Settings | None:
     reader = TableReader(problems, environ)
     top = reader.struct(
@@ -141,11 +171,21 @@ def _read(
     responses = reader.struct(document.get("responses", {}), Responses, ("responses",))
     store = reader.struct(document.get("store", {}), StoreTable, ("store",))
     names, providers = _read_providers(document.get("providers", {}), reader, problems)
-    groups = _read_groups(document.get("groups", {}), reader, problems)
     models = read_models(
-        document.get("models", {}), reader, problems, (LOCAL, *names), engine or Engine()
+        document.get("models", {}),
+        reader,
+        problems,
+        (LOCAL, *names),
+        _engine_of_models(engine or Engine(), running),
     )
     check_embedders(models, providers, problems)
+    if running is not None:
+        check_engine_runs(models, running, problems)
+    default_provider = LOCAL if top is None else top.default_provider
+    about = Catalogue(models, providers, default_provider)
+    groups = read_groups(document.get("groups", {}), reader, problems, about)
+    if server is not None:
+        checks.check_networks(server.trusted_proxies, ("server", "trusted_proxies"), problems)
     if top is not None and top.default_provider not in (LOCAL, *names):
         problems.add(
             ("default_provider",),
@@ -161,8 +201,7 @@ def _read(
         return None
     if server is None or responses is None or store is None:
         return None
-    data_dir = overrides.data_dir or _absolute(environ.get("BANDARI_DATA"), FilePath.cwd())
-    data_dir = (data_dir or default_data_dir(environ)).expanduser().absolute()
+    data_dir = data_dir_of(overrides.data_dir, environ)
     url = environ.get("BANDARI_DATABASE_URL") or store.url
     if url is None and not set(_NOT_IN_A_URL).isdisjoint(str(data_dir)):
         problems.elsewhere.append(f"{str(data_dir)!r}: a data directory has none of ? # %")
@@ -195,11 +234,22 @@ def _read(
     )
 
 
+def _engine_of_models(engine: Engine, running: Settings | None) -> Engine:
+    """The engine that models are checked against: the one that runs, with its context window."""
+    if running is None:
+        return engine
+    return structs.replace(engine, context_window=running.engine.context_window)
+
+
 def _check_elsewhere(problems: Problems, overrides: Overrides, environ: Mapping[str, str]) -> None:
     url = environ.get("BANDARI_DATABASE_URL")
     url_problem = checks.problem_of_database_url(url) if url else None
     if url_problem:
         problems.elsewhere.append(f"BANDARI_DATABASE_URL: {url_problem}")
+    admin_key = environ.get("BANDARI_ADMIN_KEY")
+    key_problem = checks.problem_of_admin_key(admin_key) if admin_key else None
+    if key_problem:
+        problems.elsewhere.append(f"BANDARI_ADMIN_KEY: {key_problem}")
     if overrides.port is not None and not 0 <= overrides.port <= 65_535:
         problems.elsewhere.append(f"--port: expected 0 to 65535, got {overrides.port}")
 
@@ -223,17 +273,6 @@ def _read_providers(
             checks.check_provider(provider, path, problems)
             providers[name] = structs.replace(provider, base_url=provider.base_url.rstrip("/"))
     return tuple(table), providers
-
-
-def _read_groups(value: object, reader: TableReader, problems: Problems) -> dict[str, Group]:
-    groups = {DEFAULT_GROUP: Group(DEFAULT_GROUP)}
-    for name, content in (reader.table(value, ("groups",)) or {}).items():
-        path = ("groups", name)
-        checks.check_name(name, path, problems)
-        group = reader.struct(content, GroupTable, path)
-        if group is not None:
-            groups[name] = Group(name, group.limits.requests_per_minute)
-    return groups
 
 
 def _absolute(path: str | FilePath | None, base: FilePath) -> FilePath | None:

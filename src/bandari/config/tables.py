@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from pathlib import Path as FilePath
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, ValidationError, inspect, structs
@@ -27,6 +28,20 @@ _SECRET_KEYS = ("api_key", "headers", "url", "base_url")
 _LONGEST_SHOWN = 60
 
 
+class WrittenFloat(float):
+    """A number with its ``text``, as the file has it, for who has to know it exactly."""
+
+    text: str
+
+    def __new__(cls, text: str) -> WrittenFloat:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Problems:
     """What is wrong with one file, each with the path of its key."""
 
@@ -34,6 +49,8 @@ class Problems:
         self.found: list[tuple[Path, str]] = []
         self.elsewhere: list[str] = []
         """What is wrong with the environment or the command line."""
+        self.unset: list[str] = []
+        """Environment variables that the file wants and that are not set."""
 
     def __bool__(self) -> bool:
         return bool(self.found or self.elsewhere)
@@ -88,10 +105,17 @@ class TableReader:
         """The value as a ``kind``, or None if it has a problem."""
         if isinstance(kind, type) and issubclass(kind, Struct):
             return self.struct(raw, kind, path)
+        kind = _without_none(kind)
         if isinstance(raw, list) and get_args(kind)[1:] == (Ellipsis,):
             item_kind = get_args(kind)[0]
             items = [self.value(item, item_kind, (*path, at)) for at, item in enumerate(raw)]
             return None if None in items else tuple(items)
+        if isinstance(raw, dict) and get_origin(kind) in (dict, Mapping):
+            item_kind = get_args(kind)[1]
+            items_by_key = {
+                key: self.value(item, item_kind, (*path, key)) for key, item in raw.items()
+            }
+            return None if None in items_by_key.values() else items_by_key
         before = len(self._problems.found)
         filled = self._fill_in(raw, path)
         if len(self._problems.found) > before:
@@ -117,6 +141,8 @@ class TableReader:
                 return [self._fill_in(item, (*path, at)) for at, item in enumerate(value)]
             case dict():
                 return {key: self._fill_in(item, (*path, key)) for key, item in value.items()}
+            case WrittenFloat():
+                return float(value)
             case _:
                 return value
 
@@ -130,8 +156,16 @@ class TableReader:
         value = self._environ.get(name)
         if value is None:
             self._problems.add(path, f"the environment variable {name} is not set")
+            self._problems.unset.append(name)
             return ""
         return value
+
+
+def _without_none(kind: Any) -> Any:
+    """A list that may be left out is a list where it is not; TOML has no null."""
+    rest = [each for each in get_args(kind) if each is not NoneType]
+    is_optional = get_origin(kind) in (Union, UnionType)
+    return rest[0] if is_optional and len(rest) == 1 else kind
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

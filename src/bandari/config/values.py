@@ -12,8 +12,10 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
+from bandari.domain.allowance import UNLIMITED, Limits
 from bandari.domain.bounds import MAX_CHOICES, MAX_INTEGER, Bounds
 from bandari.domain.catalogue import LOCAL, Defaults, Endpoint, Group, Model
+from bandari.domain.pricing import FULL_PRICE, PriceRatio
 
 DEFAULT_MODEL: Final = "bandari-tiny"
 """The public id, and the engine's name, of the model in the box."""
@@ -23,6 +25,7 @@ DEFAULT_CONTEXT_WINDOW: Final = 128_000
 
 DEFAULT_GROUP: Final = "default"
 MAX_PRICE: Final = 10**12
+MAX_PRIORITY: Final = 9
 
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Tokens = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
@@ -72,7 +75,10 @@ class Engine(Struct, frozen=True, kw_only=True):
 
 
 class Server(Struct, frozen=True, kw_only=True):
-    """HTTP in. Port 0 takes any free port."""
+    """HTTP in. Port 0 takes any free port.
+
+    ``trusted_proxies`` are networks (``10.0.0.0/8``) whose word on who a client is, is taken.
+    """
 
     host: Text = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8_080
@@ -84,6 +90,7 @@ class Server(Struct, frozen=True, kw_only=True):
     first_status_timeout_ms: Milliseconds = 10_000
     keepalive_ms: Annotated[int, Meta(ge=5, le=86_400_000)] = 15_000
     recording_max_bytes: Annotated[int, Meta(ge=65_536, le=2**30)] = 16 * 2**20
+    trusted_proxies: tuple[Text, ...] = ()
 
 
 class Responses(Struct, frozen=True, kw_only=True):
@@ -133,18 +140,19 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     owned_by: Text = "bandari"
     defaults: Defaults = Defaults()
     bounds: Bounds = Bounds()
-
-
-class LimitsTable(Struct, frozen=True, kw_only=True):
-    """``[groups.NAME] limits``. What is not said is not limited."""
-
-    requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    limits: Limits = UNLIMITED
 
 
 class GroupTable(Struct, frozen=True, kw_only=True):
-    """``[groups.NAME]``."""
+    """``[groups.NAME]``. ``price_ratio`` is read on its own; without ``models`` it is all."""
 
-    limits: LimitsTable = LimitsTable()
+    models: tuple[Text, ...] | None = None
+    price_ratio: PriceRatio = FULL_PRICE
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] = 0
+    limits: Limits = UNLIMITED
+    limits_per_account: Limits = UNLIMITED
+    limits_per_end_user: Limits = UNLIMITED
+    limits_together: Limits = UNLIMITED
 
 
 class TopTable(Struct, frozen=True, kw_only=True):

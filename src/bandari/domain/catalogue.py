@@ -9,13 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final
 
 from msgspec import Struct
 
+from bandari.domain.allowance import UNLIMITED, Limits
 from bandari.domain.bounds import Bounds
 from bandari.domain.faults import InvalidValue
-from bandari.domain.pricing import RateCard
+from bandari.domain.pricing import FULL_PRICE, PriceRatio, RateCard
+
+MAX_MODEL_ID_BYTES: Final = 512
+"""In UTF-8. PostgreSQL keeps usage by model and end user in an index whose rows are bounded."""
 
 LOCAL = "local"
 """The name of the provider that is the engine in the box."""
@@ -70,6 +75,7 @@ class Model(Struct, frozen=True):
     """A public model id. ``context_window`` and ``max_output_tokens`` are in tokens.
 
     ``takes_dimensions``: whether a request for embeddings may say how long the vectors are to be.
+    ``limits`` hold for all who ask it together.
     """
 
     id: str
@@ -84,6 +90,7 @@ class Model(Struct, frozen=True):
     family: str = ""
     endpoints: tuple[Endpoint, ...] = GENERATING
     takes_dimensions: bool = False
+    limits: Limits = UNLIMITED
 
     @property
     def label(self) -> str:
@@ -101,11 +108,35 @@ def check_serves(model: Model, endpoint: Endpoint) -> None:
         )
 
 
-class Group(Struct, frozen=True):
-    """What the keys of a group may do. ``requests_per_minute`` counts for each key by itself."""
+class Group(Struct, frozen=True, kw_only=True):
+    """What the keys of a group may do, and what they pay of a model's price.
+
+    ``models`` are patterns like ``gpt-*``; None is all. ``limits`` count for each key by itself,
+    ``limits_per_account`` for each account's keys of the group, ``limits_per_end_user`` for each
+    end user, and ``limits_together`` for all of them. Where the server is nearly full, groups of
+    lower ``priority`` are refused first.
+    """
 
     name: str
-    requests_per_minute: int | None = None
+    models: tuple[str, ...] | None = None
+    price_ratio: PriceRatio = FULL_PRICE
+    priority: int = 0
+    limits: Limits = UNLIMITED
+    limits_per_account: Limits = UNLIMITED
+    limits_per_end_user: Limits = UNLIMITED
+    limits_together: Limits = UNLIMITED
+
+
+def allows(patterns: Iterable[str] | None, model_id: str) -> bool:
+    """Whether a model id fits one of the patterns, in which ``*`` stands for anything."""
+    if patterns is None:
+        return True
+    return any(fnmatchcase(model_id, _escaped(pattern)) for pattern in patterns)
+
+
+def _escaped(pattern: str) -> str:
+    """The pattern with nothing special in it but ``*``."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def ordered(targets: Iterable[Target], draw: float) -> tuple[Target, ...]:

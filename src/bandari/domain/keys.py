@@ -12,8 +12,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from enum import StrEnum
 
 from msgspec import Struct
+
+from bandari.domain.accounts import AccountPolicy, EndUserTerms
+from bandari.domain.allowance import UNBOUNDED, UNLIMITED, Limits, Quota
+from bandari.domain.catalogue import Group, allows
 
 SECRET_BYTES = 32
 _SECRET_CHARACTERS = 43
@@ -22,8 +27,42 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MAX_KEY_CHARACTERS = 256
 
 
+class Scope(StrEnum):
+    """What a key may be used for: a surface, or what its account may ask about itself."""
+
+    CHAT_COMPLETIONS = "chat_completions"
+    COMPLETIONS = "completions"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+    TYPED_STREAM = "typed_stream"
+    EMBEDDINGS = "embeddings"
+    USAGE = "usage"
+    """Usage, balance and receipts."""
+    END_USERS = "end_users"
+    """The account's end users: their limits, and money between its wallets and theirs."""
+
+
+class KeyPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one key may do, within what its group and its account may.
+
+    ``scopes`` and ``models`` (patterns like ``gpt-*``) are all where they are None, and
+    ``networks`` (like ``10.0.0.0/8``) all where there is none. ``limits`` are in place of the
+    group's where both say something.
+    """
+
+    scopes: tuple[Scope, ...] | None = None
+    models: tuple[str, ...] | None = None
+    quota: Quota = UNBOUNDED
+    limits: Limits = UNLIMITED
+    networks: tuple[str, ...] = ()
+    expires_ms: int | None = None
+
+
 class ApiKey(Struct, frozen=True):
-    """A key as the store knows it."""
+    """A key as the store knows it.
+
+    After a rotation the former secret opens too, until ``former_expires_ms``.
+    """
 
     id: int
     account_id: int
@@ -33,12 +72,31 @@ class ApiKey(Struct, frozen=True):
     hint: str
     created_ms: int
     revoked_ms: int | None = None
+    policy: KeyPolicy = KeyPolicy()
+    former_hint: str | None = None
+    former_expires_ms: int | None = None
+
+
+class FoundKey(Struct, frozen=True):
+    """A key with what a request has to know of its account.
+
+    ``assets`` are those that the account itself has a wallet in, oldest first. ``is_former``: it
+    was found by the secret that a rotation has replaced.
+    """
+
+    key: ApiKey
+    assets: tuple[str, ...]
+    account_policy: AccountPolicy = AccountPolicy()
+    has_end_users: bool = False
+    is_former: bool = False
 
 
 class Principal(Struct, frozen=True):
     """Who is asking: the key that came with the request and all that it stands for.
 
-    ``assets`` are those that the account has a wallet in, oldest wallet first.
+    ``assets`` are those that the account has a wallet in, oldest wallet first. ``end_user_terms``
+    are None where the account has said nothing of this end user. ``group_terms`` are those of
+    ``group``, or of ``default`` where there is no such group any more.
     """
 
     key_id: int
@@ -47,6 +105,15 @@ class Principal(Struct, frozen=True):
     group: str
     assets: tuple[str, ...]
     end_user: str | None = None
+    policy: KeyPolicy = KeyPolicy()
+    account_policy: AccountPolicy = AccountPolicy()
+    has_end_users: bool = False
+    end_user_terms: EndUserTerms | None = None
+    group_terms: Group = Group(name="default")
+
+    def may_use(self, model_id: str) -> bool:
+        """Whether group and key both allow the model of that public id."""
+        return allows(self.group_terms.models, model_id) and allows(self.policy.models, model_id)
 
 
 def spell(prefix: str, secret: bytes) -> str:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from bandari.domain.estimate import Basis
+from bandari.domain.pricing import FULL_PRICE, PriceRatio
 from bandari.domain.usage import CountRule, Usage
 
 MAX_AMOUNT = 2**53 - 1
@@ -35,6 +36,8 @@ class TransactionKind(StrEnum):
     CHARGE = "charge"
     CREDIT = "credit"
     ADJUSTMENT = "adjustment"
+    TRANSFER = "transfer"
+    """Between two wallets of one account."""
 
 
 class Ending(StrEnum):
@@ -45,6 +48,7 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
     UPSTREAM_FAILED = "upstream_failed"
     OUT_OF_BALANCE = "out_of_balance"
+    LIMIT_REACHED = "limit_reached"
     TOO_LARGE = "too_large"
     SERVER_STOPPED = "server_stopped"
     SERVER_DIED = "server_died"
@@ -76,13 +80,17 @@ def is_balanced(postings: Iterable[Posting]) -> bool:
 
 
 class Wallet(Struct, frozen=True):
-    """An account's balance in one asset; ``held`` of it is promised to answers that are running."""
+    """An account's balance in one asset; ``held`` of it is promised to answers that are running.
+
+    ``end_user`` is empty for the account's own, and names whose sub-wallet it is.
+    """
 
     id: int
     account_id: int
     asset: str
     balance: int
     held: int
+    end_user: str = ""
 
     @property
     def free(self) -> int:
@@ -106,8 +114,9 @@ class Hold(Struct, frozen=True):
 
     It ends exactly once: posted, voided or (in a dead server's epoch) expired.
 
-    ``id`` becomes the receipt's id. ``rate_card_id`` pins the price. The running count is what a
-    later server charges when this one dies.
+    ``id`` becomes the receipt's id. ``rate_card_id`` and ``price_ratio`` pin the price. The running
+    count is what a later server charges when this one dies. ``sub_wallet`` names the end user whose
+    wallet pays; empty: the account's own.
     """
 
     id: str
@@ -121,6 +130,8 @@ class Hold(Struct, frozen=True):
     created_ms: int
     end_user: str | None = None
     counted: Count | None = None
+    sub_wallet: str = ""
+    price_ratio: PriceRatio = FULL_PRICE
 
 
 class Charge(Struct, frozen=True):
@@ -162,6 +173,7 @@ class Receipt(Struct, frozen=True):
     end_user: str | None = None
     finish_reason: str | None = None
     reasoning_effort: str | None = None
+    price_ratio: PriceRatio = FULL_PRICE
 
 
 class RunningCount(Struct, frozen=True):
@@ -192,11 +204,3 @@ class Verification(Struct, frozen=True):
     @property
     def is_clean(self) -> bool:
         return not self.differences
-
-
-class Account(Struct, frozen=True):
-    """A customer: owns wallets and keys."""
-
-    id: int
-    name: str
-    created_ms: int

@@ -19,26 +19,51 @@ class Reason(StrEnum):
     MALFORMED_KEY = "malformed_api_key"
     UNKNOWN_KEY = "invalid_api_key"
     REVOKED_KEY = "revoked_api_key"
+    EXPIRED_KEY = "expired_api_key"
+    TOO_MANY_FAILURES = "too_many_failed_attempts"
+    SUSPENDED_ACCOUNT = "account_suspended"
+    WRONG_NETWORK = "network_not_allowed"
+    WRONG_SCOPE = "scope_not_allowed"
+    WRONG_ROLE = "role_not_allowed"
     INSUFFICIENT_BALANCE = "insufficient_balance"
-    REQUESTS_PER_MINUTE = "requests_per_minute"
-    TOO_MANY_STREAMS = "too_many_open_requests"
+    KEY_QUOTA = "insufficient_quota"
+    SPEND_LIMIT = "spend_limit_exceeded"
+    RATE_LIMIT = "rate_limit_exceeded"
+    CONCURRENCY_LIMIT = "concurrency_limit_exceeded"
+
+
+class Standing(Struct, frozen=True):
+    """How much of a limit is left. ``name`` is like ``key.tokens_per_minute``.
+
+    ``reset_ms`` is how long it takes until all of it is there again, if nobody asks.
+    """
+
+    name: str
+    limit: int
+    remaining: int
+    reset_ms: int
 
 
 class Allow(Struct, frozen=True):
     """The policy lets the request pass.
 
-    ``remaining`` and ``reset_ms`` describe the limit, if any.
+    The standings are of the limits of requests and of tokens that have the least left, if any.
     """
 
-    limit: int | None = None
-    remaining: int | None = None
-    reset_ms: int | None = None
+    requests: Standing | None = None
+    tokens: Standing | None = None
 
 
 class Deny(Struct, frozen=True):
-    """The policy refuses. ``detail`` is a sentence for the person who reads the error."""
+    """The policy refuses. ``detail`` is a sentence for the person who reads the error.
+
+    ``retry_after_ms`` is None where asking again changes nothing. The standings are those that are
+    known, ``limit`` the name of the limit that refuses, if one does.
+    """
 
     reason: Reason
     detail: str
     retry_after_ms: int | None = None
-    limit: int | None = None
+    limit: str | None = None
+    requests: Standing | None = None
+    tokens: Standing | None = None

@@ -6,16 +6,45 @@ million tokens of a kind, and units per request.
 
 from __future__ import annotations
 
+from math import gcd
+
 from msgspec import Struct
 
 from bandari.domain.usage import Usage
 
 PER_MILLION = 1_000_000
 TOKEN = "TOKEN"
+MAX_RATIO = 1_000
+MAX_DENOMINATOR = 1_000_000
+
+
+class PriceRatio(Struct, frozen=True):
+    """What a group pays of a model's price, as an exact fraction in lowest terms."""
+
+    numerator: int = 1
+    denominator: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.denominator <= MAX_DENOMINATOR:
+            raise ValueError(f"a price ratio's denominator is from 1 to {MAX_DENOMINATOR}")
+        if not 0 <= self.numerator <= MAX_RATIO * self.denominator:
+            raise ValueError(f"a price ratio is from 0 to {MAX_RATIO}")
+        if gcd(self.numerator, self.denominator) != 1:
+            raise ValueError("a price ratio is in lowest terms")
+
+    def __str__(self) -> str:
+        whole = self.denominator == 1
+        return str(self.numerator) if whole else f"{self.numerator}/{self.denominator}"
+
+
+FULL_PRICE = PriceRatio()
 
 
 class RateCard(Struct, frozen=True):
-    """The price of one model in one asset. A version never changes once it was used in a charge."""
+    """The price of one model in one asset. A version never changes once it was used in a charge.
+
+    ``ratio`` is the asking group's, and is pinned with each hold; the version does not know it.
+    """
 
     model: str
     asset: str
@@ -26,6 +55,7 @@ class RateCard(Struct, frozen=True):
     per_request: int = 0
     version: int = 1
     id: int = 0
+    ratio: PriceRatio = FULL_PRICE
 
     @property
     def prices(self) -> tuple[int, int, int, int, int]:
@@ -50,13 +80,14 @@ def token_card(model: str) -> RateCard:
     )
 
 
-def round_charge(millionths: int) -> int:
+def round_charge(millionths: int, ratio: PriceRatio = FULL_PRICE) -> int:
     """Round an exact price, in millionths of a unit, to whole units: half a unit or more rounds up.
 
-    This is the only rounding in Bandari. It is monotonic, so a hold for at least as many tokens
-    always covers the charge.
+    ``ratio`` is applied to the exact price, so that there is one rounding. This is the only one in
+    Bandari. It is monotonic, so a hold for at least as many tokens always covers the charge.
     """
-    return (millionths + PER_MILLION // 2) // PER_MILLION
+    unit = PER_MILLION * ratio.denominator
+    return (2 * millionths * ratio.numerator + unit) // (2 * unit)
 
 
 def charge_for(card: RateCard, usage: Usage) -> int:
@@ -69,12 +100,12 @@ def charge_for(card: RateCard, usage: Usage) -> int:
         + usage.output_tokens * card.output_per_million
         + card.per_request * PER_MILLION
     )
-    return round_charge(millionths)
+    return round_charge(millionths, card.ratio)
 
 
 def ceiling_for(card: RateCard, input_tokens: int, output_tokens: int) -> int:
     """The most that this many tokens can cost, whichever kind of input they turn out to be."""
-    return round_charge(_ceiling_millionths(card, input_tokens, output_tokens))
+    return round_charge(_ceiling_millionths(card, input_tokens, output_tokens), card.ratio)
 
 
 def output_tokens_within(card: RateCard, input_tokens: int, amount: int) -> int | None:
@@ -83,8 +114,12 @@ def output_tokens_within(card: RateCard, input_tokens: int, amount: int) -> int 
     ``None`` means that output is free and so unbounded; a negative number that not even the prompt
     is covered.
     """
+    ratio = card.ratio
+    if ratio.numerator == 0:
+        return None if amount >= 0 else -1
     # round_charge(x) <= amount exactly when x <= this.
-    affordable = (amount + 1) * PER_MILLION - PER_MILLION // 2 - 1
+    unit = PER_MILLION * ratio.denominator
+    affordable = (unit * (2 * amount + 1) - 1) // (2 * ratio.numerator)
     left = affordable - _ceiling_millionths(card, input_tokens, 0)
     if left < 0:
         return -1

@@ -42,11 +42,18 @@ _STATUS_OF_REASON = {
     Reason.MALFORMED_KEY: 401,
     Reason.UNKNOWN_KEY: 401,
     Reason.REVOKED_KEY: 401,
+    Reason.EXPIRED_KEY: 401,
+    Reason.TOO_MANY_FAILURES: 429,
+    Reason.SUSPENDED_ACCOUNT: 403,
+    Reason.WRONG_NETWORK: 403,
+    Reason.WRONG_SCOPE: 403,
+    Reason.WRONG_ROLE: 403,
     Reason.INSUFFICIENT_BALANCE: 402,
-    Reason.REQUESTS_PER_MINUTE: 429,
-    Reason.TOO_MANY_STREAMS: 429,
+    Reason.KEY_QUOTA: 429,
+    Reason.SPEND_LIMIT: 429,
+    Reason.RATE_LIMIT: 429,
+    Reason.CONCURRENCY_LIMIT: 429,
 }
-_CODE_OF_REASON = {Reason.REQUESTS_PER_MINUTE: "rate_limit_exceeded"}
 
 
 def of_refusal(deny: Deny) -> Problem:
@@ -54,10 +61,10 @@ def of_refusal(deny: Deny) -> Problem:
     status = _STATUS_OF_REASON[deny.reason]
     return Problem(
         status=status,
-        code=_CODE_OF_REASON.get(deny.reason, deny.reason.value),
+        code=deny.reason.value,
         message=deny.detail,
         blame=Blame.CALLER,
-        retry=status == 429,
+        retry=deny.retry_after_ms is not None,
         retry_after_ms=deny.retry_after_ms,
     )
 

@@ -1,4 +1,4 @@
-"""Money for one answer: set aside before, extended while it runs, charged exactly at its end.
+"""Money for one answer, set aside before it is made, and what it claims of its limits.
 
 Owns the rule of how much is held and how far an answer may go; the ledger behind the port owns the
 books themselves. Design: a hold covers the prompt's bound and the next 1,024 x n output tokens, and
@@ -7,25 +7,30 @@ rolls as the answer goes, so that a large context window locks up no small walle
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bandari.domain.catalogue import Model
 from bandari.domain.chat import ChatRequest
 from bandari.domain.faults import ContextLengthExceeded
 from bandari.domain.keys import Principal
-from bandari.domain.ledger import Charge, Count, Ending, Hold, Receipt
+from bandari.domain.ledger import Hold
 from bandari.domain.outcome import Deny, Reason
-from bandari.domain.pricing import RateCard, ceiling_for, charge_for, output_tokens_within
+from bandari.domain.pricing import (
+    FULL_PRICE,
+    RateCard,
+    ceiling_for,
+    output_tokens_within,
+)
+from bandari.service.claims import Claim
+from bandari.service.limiting import Limiter
 from bandari.service.ports import HoldAlreadyEnded, Ledger
-
-ROLL_TOKENS = 1024
-"""Output tokens per choice that a hold reaches ahead."""
+from bandari.service.reservation import ROLL_TOKENS, Reservation
+from bandari.service.wanted import Wanted
 
 TEMPLATE_TOKENS = 64
 """What a chat template may add to a prompt beyond the bytes of its JSON."""
@@ -47,157 +52,6 @@ class HoldRequest(Struct, frozen=True):
     principal: Principal
     model: Model
     request: ChatRequest
-
-
-class Reservation:
-    """An open hold and how far it reaches. Ends once: ``post`` or ``void``.
-
-    Below ``sure_output`` tokens of output there is nothing to ask ``covers`` for.
-    """
-
-    __slots__ = (
-        "_extension",
-        "_held",
-        "_input",
-        "_is_denied",
-        "_ledger",
-        "card",
-        "choices",
-        "exact_input",
-        "hold_id",
-        "max_tokens",
-        "shortened",
-        "sure_output",
-    )
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        hold: Hold,
-        card: RateCard,
-        input_tokens: int,
-        choices: int,
-    ) -> None:
-        self._ledger = ledger
-        self._held = hold.amount
-        self._input = input_tokens
-        self._extension: asyncio.Task[int] | None = None
-        self._is_denied = False
-        self.card = card
-        self.choices = choices
-        self.hold_id = hold.id
-        self.exact_input: int | None = None
-        self.max_tokens: int | None = None
-        self.shortened = False
-        self._set_sure_output()
-
-    def know_input(self, tokens: int) -> None:
-        """The prompt's exact count is known now; what its bound held too much covers output."""
-        if tokens != self._input:
-            self._input = tokens
-            self._set_sure_output()
-
-    def _set_sure_output(self) -> None:
-        covered = self.covered_output
-        if covered is None:
-            self.sure_output = math.inf
-        else:
-            self.sure_output = covered - ROLL_TOKENS * self.choices // 2
-
-    @property
-    def limit(self) -> int | None:
-        """The most output tokens, over all choices, that the answer was asked to have."""
-        return None if self.max_tokens is None else self.max_tokens * self.choices
-
-    @property
-    def covered_output(self) -> int | None:
-        """Output tokens, over all choices, that the hold covers; None where output is free."""
-        return output_tokens_within(self.card, self._input, self._held)
-
-    async def covers(self, output_tokens: int) -> bool:
-        """Whether the answer may go on after ``output_tokens``. Rolls the hold on as needed.
-
-        Extends in the background while there is still room, so that the stream has no gap; waits
-        for the extension only when the room is used up. What was denied is asked for again only
-        then.
-        """
-        while True:
-            covered = self.covered_output
-            if covered is None or output_tokens < self.sure_output:
-                return True
-            if self.limit is not None and covered >= self.limit:
-                return True
-            if self._extension is None:
-                if self._is_denied and output_tokens < covered:
-                    return True
-                self._extension = asyncio.create_task(self._extend(max(output_tokens, covered)))
-            if output_tokens < covered:
-                if self._extension.done():
-                    self._take_extension()
-                return True
-            # What is under way was asked for when the answer was not as long: it may not be enough.
-            await asyncio.wait({self._extension})
-            self._take_extension()
-            if self._is_denied:
-                return False
-
-    async def post(
-        self,
-        count: Count,
-        ending: Ending,
-        *,
-        target: str,
-        ended_ms: int,
-        finish_reason: str | None,
-        reasoning_effort: str | None,
-    ) -> Receipt:
-        """Charge exactly what was counted and end the hold. Durable when this returns."""
-        await self._settle_extension()
-        return await self._ledger.post(
-            Charge(
-                hold_id=self.hold_id,
-                amount=charge_for(self.card, count.usage),
-                count=count,
-                ending=ending,
-                target=target,
-                ended_ms=ended_ms,
-                finish_reason=finish_reason,
-                reasoning_effort=reasoning_effort,
-            )
-        )
-
-    async def void(self) -> None:
-        """End the hold without a charge."""
-        await self._settle_extension()
-        await self._ledger.void(self.hold_id)
-
-    async def _extend(self, output_tokens: int) -> int:
-        """Reach ahead of ``output_tokens``, by one token at least.
-
-        Counted from what is held, so that a prompt larger than its bound is made up for too.
-        """
-        next_token = output_tokens + 1
-        furthest = output_tokens + ROLL_TOKENS * self.choices
-        if self.limit is not None:
-            furthest = max(next_token, min(furthest, self.limit))
-        least = ceiling_for(self.card, self._input, next_token) - self._held
-        want = ceiling_for(self.card, self._input, furthest) - self._held
-        return await self._ledger.extend(self.hold_id, max(want, 1), max(least, 1))
-
-    def _take_extension(self) -> None:
-        extension, self._extension = self._extension, None
-        assert extension is not None, "only what was asked for can be taken"
-        granted = extension.result()
-        self._held += granted
-        self._set_sure_output()
-        self._is_denied = granted == 0
-
-    async def _settle_extension(self) -> None:
-        """An extension under way has to end before the hold does; whether it failed is all one."""
-        if self._extension is not None:
-            await asyncio.wait({self._extension})
-            self._extension.exception()
-            self._extension = None
 
 
 class _Prompt:
@@ -231,7 +85,7 @@ class Books:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._strays: deque[str] = deque()
+        self._strays: deque[str | Reservation] = deque()
 
     @property
     def has_strays(self) -> bool:
@@ -240,41 +94,76 @@ class Books:
     async def end_strays(self) -> None:
         """Void the holds that belong to no answer. Raises like the ledger."""
         while self._strays:
-            await self._void(self._strays[0])
+            stray = self._strays[0]
+            if isinstance(stray, str):
+                await self._void(stray)
+            else:
+                with suppress(HoldAlreadyEnded):
+                    await stray.void()
             self._strays.popleft()
 
-    def abandon(self, hold_id: str) -> None:
-        """The hold belongs to no answer, if it stands."""
-        self._strays.append(hold_id)
+    def abandon(self, stray: str | Reservation) -> None:
+        """The hold of that id, if it stands, or what is reserved: it belongs to no answer."""
+        if isinstance(stray, Reservation):
+            stray.abandon()
+        self._strays.append(stray)
 
-    async def hold(self, wanted: HoldRequest, count_input: CountInput) -> Reservation | Deny:
+    async def hold(
+        self, wanted: HoldRequest, count_input: CountInput, limiter: Limiter | None = None
+    ) -> Reservation | Deny:
         """Set aside what the answer may cost at first, or say why not.
 
         ``count_input`` counts the prompt exactly where the provider can; it is asked only where the
         bound in bytes leaves a doubt. Raises ``ContextLengthExceeded`` for a prompt that does not
-        fit.
+        fit, and like the ledger and the ``limiter``.
         """
         model, request, principal = wanted.model, wanted.request, wanted.principal
-        card = card_for(model, principal)
-        if card is None:
-            return no_wallet(model, principal)
+        payer = payer_for(model, principal)
+        if isinstance(payer, Deny):
+            return payer
         prompt = _Prompt(request, model, count_input)
         limit, windowed = await _limit_within_window(request, model, prompt)
         whole = model.max_output_tokens if limit is None else limit
-        ahead = min(whole, ROLL_TOKENS)
+        length = _Length(limit, whole, windowed)
+        claim = None
+        if limiter is not None:
+            claimed = await limiter.claim(_claimed(wanted, payer.card, prompt, whole))
+            if isinstance(claimed, Deny):
+                return claimed
+            claim = claimed
+        placed: Reservation | Deny | None = None
+        try:
+            placed = await self._place(wanted, payer, prompt, length, claim)
+        finally:
+            if claim is not None and not isinstance(placed, Reservation):
+                claim.release()
+        return placed
+
+    async def _place(
+        self,
+        wanted: HoldRequest,
+        payer: Payer,
+        prompt: _Prompt,
+        length: _Length,
+        claim: Claim | None,
+    ) -> Reservation | Deny:
+        """Hold the money, for as long an answer as it and the claim cover."""
+        request, card, whole = wanted.request, payer.card, length.whole
+        most = whole if claim is None else min(whole, claim.reach)
+        ahead = min(most, ROLL_TOKENS)
         choices = request.sampling.n
         free = 0
         for _ in range(MAX_PLACE_ATTEMPTS):
-            hold = _hold(wanted, card, ceiling_for(card, prompt.tokens, ahead * choices))
+            hold = _hold(wanted, payer, ceiling_for(card, prompt.tokens, ahead * choices))
             try:
                 placement = await self._ledger.place(hold)
                 if placement.wallet is None:
-                    return no_wallet(model, principal)
+                    return no_wallet(wanted.model, wanted.principal)
                 free = placement.wallet.free + (hold.amount if placement.placed else 0)
-                reach = _reach(card, prompt.tokens, free, choices, whole)
-                if reach < whole:
+                reach = _reach(card, prompt.tokens, free, choices, most)
+                if reach < most:
                     await prompt.make_exact()
-                    reach = _reach(card, prompt.tokens, free, choices, whole)
+                    reach = _reach(card, prompt.tokens, free, choices, most)
                 useless = reach < 1 or (reach < whole and _needs_whole(request, reach))
                 if useless:
                     if placement.placed:
@@ -285,10 +174,12 @@ class Books:
                 self.abandon(hold.id)
                 raise
             if placement.placed:
-                reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices)
+                if claim is not None:
+                    claim.shrink(prompt.tokens, reach * choices)
+                reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices, claim)
                 reservation.exact_input = prompt.exact
-                reservation.shortened = windowed or reach < whole
-                reservation.max_tokens = reach if reach < whole else limit
+                reservation.shortened = length.windowed or reach < whole
+                reservation.max_tokens = reach if reach < whole else length.limit
                 return reservation
             ahead = min(ahead, reach)
         needed = ceiling_for(card, prompt.tokens, choices)
@@ -305,6 +196,35 @@ class Books:
         """
         with suppress(HoldAlreadyEnded):
             await self._ledger.void(hold_id)
+
+
+class _Length(Struct, frozen=True):
+    """How long an answer may become, in tokens per choice.
+
+    ``limit`` is what it was asked to have at most (None: only the window ends it), ``windowed``
+    whether the window has cut that, ``whole`` the most that it can have.
+    """
+
+    limit: int | None
+    whole: int
+    windowed: bool
+
+
+def _claimed(wanted: HoldRequest, card: RateCard, prompt: _Prompt, whole: int) -> Wanted:
+    """All that the client asked for, or what a hold reaches ahead where it set no limit."""
+    request = wanted.request
+    rolls = request.sampling.max_tokens is None
+    return Wanted(
+        principal=wanted.principal,
+        model=wanted.model,
+        card=card,
+        prompt=prompt,
+        whole=whole,
+        ahead=min(whole, ROLL_TOKENS) if rolls else whole,
+        rolls=rolls,
+        choices=request.sampling.n,
+        is_useless=lambda reach: _needs_whole(request, reach),
+    )
 
 
 def _reach(card: RateCard, input_tokens: int, amount: int, choices: int, whole: int) -> int:
@@ -351,7 +271,8 @@ async def _limit_within_window(
     return limit, asked is not None and limit < asked
 
 
-def _hold(wanted: HoldRequest, card: RateCard, amount: int) -> Hold:
+def _hold(wanted: HoldRequest, payer: Payer, amount: int) -> Hold:
+    card = payer.card
     return Hold(
         id=wanted.hold_id,
         account_id=wanted.principal.account_id,
@@ -362,16 +283,38 @@ def _hold(wanted: HoldRequest, card: RateCard, amount: int) -> Hold:
         model=wanted.model.id,
         rate_card_id=card.id,
         created_ms=wanted.now_ms,
-        end_user=wanted.principal.end_user or wanted.request.user,
+        end_user=wanted.principal.end_user,
+        sub_wallet=payer.sub_wallet,
+        price_ratio=card.ratio,
     )
 
 
-def card_for(model: Model, principal: Principal) -> RateCard | None:
-    """The card of the first asset, in the model's order, that the account has a wallet in."""
+class Payer(Struct, frozen=True):
+    """Whose wallet pays, and by which card: with the ratio of the group that asks.
+
+    ``sub_wallet`` is the end user whose wallet it is; empty: it is the account's own.
+    """
+
+    card: RateCard
+    sub_wallet: str = ""
+
+
+def payer_for(model: Model, principal: Principal) -> Payer | Deny:
+    """The first asset, in the model's order, that the end user has a wallet in, or the account."""
+    terms, ratio = principal.end_user_terms, principal.group_terms.price_ratio
+    sub_wallet = principal.end_user if terms is not None and terms.assets else None
+    if sub_wallet is None and principal.end_user and principal.account_policy.needs_sub_wallets:
+        return Deny(
+            Reason.INSUFFICIENT_BALANCE,
+            f"The end user '{principal.end_user}' has no wallet, and the account "
+            f"'{principal.account}' pays for none who has not.",
+        )
+    assets = terms.assets if sub_wallet and terms is not None else principal.assets
     for card in model.rate_cards:
-        if card.asset in principal.assets:
-            return card
-    return None
+        if card.asset in assets:
+            priced = card if ratio == FULL_PRICE else replace(card, ratio=ratio)
+            return Payer(priced, sub_wallet or "")
+    return no_wallet(model, principal)
 
 
 def no_wallet(model: Model, principal: Principal) -> Deny:

@@ -8,6 +8,7 @@ from bandari.domain import bounds
 from bandari.domain.catalogue import Endpoint, check_serves
 from bandari.domain.chat import ChatRequest
 from bandari.domain.estimate import Basis
+from bandari.domain.keys import Principal
 from bandari.service.estimates import Estimates
 from bandari.service.models import Models
 from bandari.service.ports import Upstream
@@ -23,9 +24,13 @@ class Counting:
         self._upstreams = upstreams
         self._estimates = estimates
 
-    async def count(self, request: ChatRequest) -> int:
+    def use(self, upstreams: Mapping[str, Upstream]) -> None:
+        """From here on it is these that are asked."""
+        self._upstreams = upstreams
+
+    async def count(self, principal: Principal, request: ChatRequest) -> int:
         """Raises the ``CallerFault`` that asking for the answer would raise."""
-        model = self._models.find(request.model)
+        model = self._models.find(request.model, principal)
         check_serves(model, Endpoint.CHAT_COMPLETIONS)
         bounds.check(request, model.bounds)
         target = model.targets[0]

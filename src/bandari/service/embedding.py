@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bandari.domain.catalogue import Endpoint, Model, Target, check_serves, ordered
 from bandari.domain.embeddings import Embeddings, EmbeddingsRequest, check_fits
@@ -26,15 +26,17 @@ from bandari.domain.faults import (
 )
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Count, Ending
-from bandari.domain.outcome import Deny
+from bandari.domain.outcome import Allow, Deny
 from bandari.domain.usage import CountRule, Usage
-from bandari.service.books import Books, Reservation
+from bandari.service.books import Books
 from bandari.service.estimates import Estimates
 from bandari.service.identifiers import time_ordered_id
 from bandari.service.input_hold import InputHold, hold_input
+from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.open_requests import OpenRequest, OpenRequests
 from bandari.service.ports import Clock, EmbeddingUpstream, HoldAlreadyEnded, Ledger, Metrics
+from bandari.service.reservation import Reservation
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +103,11 @@ class EmbeddingRun:
     @property
     def receipt_id(self) -> str:
         return self._reservation.hold_id
+
+    @property
+    def standing(self) -> Allow | None:
+        """What is left of the limits at this moment, if there are any."""
+        return self._reservation.standing
 
     def start(self, targets: Sequence[Target]) -> asyncio.Task[None]:
         """Begin asking. The task ends when the hold has; it never fails."""
@@ -227,12 +234,12 @@ class EmbeddingRun:
                 reasoning_effort=None,
             )
         except OwnFault as fault:
-            around.books.abandon(self.receipt_id)
+            around.books.abandon(self._reservation)
             self._fault = fault
             return
         except Exception:  # noqa: BLE001 - the hold stays, to be ended late
             _log.exception("settling failed", extra={"receipt": self.receipt_id})
-            around.books.abandon(self.receipt_id)
+            around.books.abandon(self._reservation)
             self._fault = OwnFault()
             return
         if receipt.overrun:
@@ -246,14 +253,17 @@ class EmbeddingRun:
         except HoldAlreadyEnded:
             return
         except OwnFault:
-            self._around.books.abandon(self.receipt_id)
+            self._around.books.abandon(self._reservation)
         except Exception:  # noqa: BLE001 - the hold stays, to be ended late
             _log.exception("settling failed", extra={"receipt": self.receipt_id})
-            self._around.books.abandon(self.receipt_id)
+            self._around.books.abandon(self._reservation)
 
 
 class Embedding:
-    """Starts runs. ``random_bytes`` gives as many random bytes as it is asked for."""
+    """Starts runs. ``random_bytes`` gives as many random bytes as it is asked for.
+
+    Without a ``limiter`` nobody is limited.
+    """
 
     def __init__(
         self,
@@ -268,6 +278,7 @@ class Embedding:
         epoch: int,
         random_bytes: Callable[[int], bytes],
         open_requests: OpenRequests,
+        limiter: Limiter | None = None,
     ) -> None:
         self._models = models
         self._books = books
@@ -276,6 +287,11 @@ class Embedding:
         self._epoch = epoch
         self._random_bytes = random_bytes
         self._open_requests = open_requests
+        self._limiter = limiter
+
+    def use(self, upstreams: Mapping[str, EmbeddingUpstream]) -> None:
+        """From here on it is these that are asked; what has begun goes on with what it had."""
+        self._around = structs.replace(self._around, upstreams=upstreams)
 
     async def begin(self, principal: Principal, request: EmbeddingsRequest) -> EmbeddingRun | Deny:
         """Hold money for the prompt and start asking.
@@ -283,7 +299,7 @@ class Embedding:
         Returns as soon as the hold is durable. Raises a ``Fault`` for a request that cannot be
         served; nothing is held or charged then.
         """
-        entered = self._open_requests.enter()
+        entered = self._open_requests.enter(principal.group_terms.priority)
         begun: EmbeddingRun | Deny | None = None
         try:
             begun = await self._begin(principal, request, entered)
@@ -295,7 +311,8 @@ class Embedding:
     async def _begin(
         self, principal: Principal, request: EmbeddingsRequest, entered: OpenRequest
     ) -> EmbeddingRun | Deny:
-        model = self._models.find(request.model)
+        around = self._around  # what runs goes on with the upstreams that were there when it began
+        model = self._models.find(request.model, principal)
         check_serves(model, Endpoint.EMBEDDINGS)
         if request.dimensions is not None and not model.takes_dimensions:
             raise UnsupportedField(
@@ -306,7 +323,7 @@ class Embedding:
         check_fits(request, model.context_window)
         targets = self._targets(model)
         now_ms = self._around.clock.now_ms()
-        first = self._around.upstreams[targets[0].provider]
+        first = around.upstreams[targets[0].provider]
         reservation = await hold_input(
             self._books,
             self._ledger,
@@ -317,13 +334,13 @@ class Embedding:
                 principal=principal,
                 model=model,
                 tokens=request.most_tokens(model.context_window),
-                user=request.user,
             ),
             lambda: first.count_input(request, targets[0].model),
+            self._limiter,
         )
         if isinstance(reservation, Deny):
             return reservation
-        run = EmbeddingRun(model, request, reservation, self._around)
+        run = EmbeddingRun(model, request, reservation, around)
         entered.when_cut(run.stop)
         run.start(targets).add_done_callback(lambda _: entered.leave())
         return run

@@ -26,13 +26,14 @@ from bandari.domain.faults import (
     UpstreamFault,
 )
 from bandari.domain.ledger import Count, Ending, RunningCount
+from bandari.domain.outcome import Allow
 from bandari.domain.problem import Problem
 from bandari.service import fan_out
-from bandari.service.books import Reservation
 from bandari.service.estimates import Estimates
 from bandari.service.metering import Meter
 from bandari.service.ports import Clock, FrameEncoder, HoldAlreadyEnded, Metrics, Upstream
 from bandari.service.recording import Recording, RecordingFull
+from bandari.service.reservation import Reservation
 
 EXCESS_TOKENS = 16
 """How far beyond its limit each choice may go (a token that ends it, a batch of several)."""
@@ -44,7 +45,12 @@ UNCOUNTED_EXCESS_TOKENS = 1_024
 _WANTED_AWAY = (Ending.CLIENT_LEFT, Ending.CANCELLED)
 """Endings that are the client's doing."""
 
-_COUNTED_LATE = (Ending.COMPLETED, Ending.OUT_OF_BALANCE, *_WANTED_AWAY)
+_COUNTED_LATE = (
+    Ending.COMPLETED,
+    Ending.OUT_OF_BALANCE,
+    Ending.LIMIT_REACHED,
+    *_WANTED_AWAY,
+)
 """Endings that leave the time to ask a tokenizer, and an upstream that is likely to answer."""
 
 _log = logging.getLogger(__name__)
@@ -168,6 +174,11 @@ class Generation:
     def max_tokens(self) -> int | None:
         """The limit that the answer was shortened to, if it was."""
         return self._reservation.max_tokens if self._reservation.shortened else None
+
+    @property
+    def standing(self) -> Allow | None:
+        """What is left of the limits at this moment, if there are any."""
+        return self._reservation.standing
 
     def start(self, targets: Sequence[Target]) -> asyncio.Task[None]:
         """Begin generating. The task ends when the hold and the recording have ended."""
@@ -297,12 +308,13 @@ class Generation:
         return is_covered and not self._runs_away(output_tokens)
 
     async def _end_in_doubt(self) -> Ending | None:
-        """How the answer ends here, at its limit or at that of its wallet, if it does."""
+        """How the answer ends here, if it does: at its length, its wallet's or its limits' end."""
         output_tokens = self._meter.output_tokens
         if self._runs_away(output_tokens):
             return Ending.COMPLETED
-        is_covered = await self._reservation.covers(output_tokens)
-        return None if is_covered else Ending.OUT_OF_BALANCE
+        if await self._reservation.covers(output_tokens):
+            return None
+        return Ending.LIMIT_REACHED if self._reservation.is_limited else Ending.OUT_OF_BALANCE
 
     def _answered(self) -> None:
         """From the first event on it is this target's answer, and its tokenizer's tokens."""

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bandari.domain import bounds
 from bandari.domain.catalogue import Endpoint, check_serves, ordered
@@ -26,6 +26,7 @@ from bandari.service.books import Books, HoldRequest
 from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation, Keeper, Surroundings
 from bandari.service.identifiers import time_ordered_id
+from bandari.service.limiting import Limiter
 from bandari.service.models import Models, with_defaults
 from bandari.service.open_requests import OpenRequest, OpenRequests
 from bandari.service.ports import Clock, FrameEncoder, Metrics, Upstream
@@ -63,7 +64,8 @@ class Inference:
     """Starts generations. ``random_bytes`` gives as many random bytes as it is asked for.
 
     ``open_requests`` may be shared with other use cases: then there is one limit for all, and
-    ``drain`` drains all. Without it, ``settings.max_open`` is for this one alone.
+    ``drain`` drains all. Without it, ``settings.max_open`` is for this one alone. Without a
+    ``limiter`` nobody is limited.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Inference:
         random_bytes: Callable[[int], bytes],
         settings: Settings,
         open_requests: OpenRequests | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._models = models
         self._books = books
@@ -88,6 +91,7 @@ class Inference:
         self._settings = settings
         self._running: dict[asyncio.Task[None], Generation] = {}
         self._unsettled: deque[Generation] = deque()
+        self._limiter = limiter
         self._open_requests = open_requests or OpenRequests(settings.max_open)
 
     @property
@@ -97,6 +101,10 @@ class Inference:
     @property
     def is_draining(self) -> bool:
         return self._open_requests.is_draining
+
+    def use(self, upstreams: Mapping[str, Upstream]) -> None:
+        """From here on it is these that are asked; what has begun goes on with what it had."""
+        self._around = replace(self._around, upstreams=upstreams)
 
     async def begin(
         self,
@@ -110,7 +118,7 @@ class Inference:
         Returns as soon as the hold is durable, and the ``keeper`` has opened. Raises a ``Fault``
         for a request that cannot be served; nothing is held or charged then.
         """
-        entered = self._open_requests.enter()
+        entered = self._open_requests.enter(principal.group_terms.priority)
         begun: Generation | Deny | None = None
         try:
             begun = await self._begin(principal, request, make_encoder, keeper, entered)
@@ -127,7 +135,8 @@ class Inference:
         keeper: Keeper | None,
         entered: OpenRequest,
     ) -> Generation | Deny:
-        model = self._models.find(request.model)
+        around = self._around  # what runs goes on with the upstreams that were there when it began
+        model = self._models.find(request.model, principal)
         # Whichever surface it came by: a model that writes is served at all of them.
         check_serves(model, Endpoint.CHAT_COMPLETIONS)
         bounds.check(request, model.bounds)
@@ -140,7 +149,7 @@ class Inference:
         ratios = self._around.estimates.ratios(str(targets[0]))
         prompt = Basis(request.input_bytes, request.images, 0, ratios)
         encoder = make_encoder(Opening(unique, now_ms // 1000, model.id, prompt.input_tokens))
-        first = self._around.upstreams[targets[0].provider]
+        first = around.upstreams[targets[0].provider]
         reservation = await self._books.hold(
             HoldRequest(
                 hold_id=f"rcpt_{unique}",
@@ -151,27 +160,28 @@ class Inference:
                 request=request,
             ),
             lambda: first.count_input(request, targets[0].model),
+            self._limiter,
         )
         if isinstance(reservation, Deny):
             return reservation
-        if reservation.max_tokens != request.sampling.max_tokens:
-            sampling = msgspec.structs.replace(request.sampling, max_tokens=reservation.max_tokens)
-            request = msgspec.structs.replace(request, sampling=sampling)
-        generation = Generation(
-            model=model,
-            request=request,
-            reservation=reservation,
-            recording=Recording(f"str_{unique}", self._settings.max_recording_bytes),
-            encoder=encoder,
-            around=self._around,
-            keeper=keeper,
-        )
-        if keeper is not None:
-            try:
+        try:
+            if reservation.max_tokens != request.sampling.max_tokens:
+                sampling = replace(request.sampling, max_tokens=reservation.max_tokens)
+                request = replace(request, sampling=sampling)
+            generation = Generation(
+                model=model,
+                request=request,
+                reservation=reservation,
+                recording=Recording(f"str_{unique}", self._settings.max_recording_bytes),
+                encoder=encoder,
+                around=around,
+                keeper=keeper,
+            )
+            if keeper is not None:
                 await keeper.open(generation)
-            except BaseException:
-                self._books.abandon(generation.receipt_id)
-                raise
+        except BaseException:
+            self._books.abandon(reservation)
+            raise
         entered.when_cut(partial(generation.stop, Ending.SERVER_STOPPED))
         task = generation.start(targets)
         self._running[task] = generation

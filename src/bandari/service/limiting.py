@@ -1,45 +1,205 @@
-"""Limits of groups, kept in memory: which request of which key may pass now."""
+"""Limits of keys, accounts, groups, end users and models: which request may pass now.
+
+Requests of the key, the account and the group are counted at the door, before anything is read.
+All else is claimed when it is known what is asked. Whose limits apply is said here, once.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from bandari.domain.catalogue import Group
+from msgspec.structs import replace
+
+from bandari.domain.allowance import UNBOUNDED, UNLIMITED, Subject
+from bandari.domain.catalogue import Model
 from bandari.domain.keys import Principal
-from bandari.domain.limits import RequestRate, admit
+from bandari.domain.limits import Window, least_left
 from bandari.domain.outcome import Allow, Deny
-from bandari.service.ports import Clock
+from bandari.service.claim_attempt import Attempt
+from bandari.service.claims import Claim, Reserved
+from bandari.service.limit_refusals import window_refuses, worst
+from bandari.service.ports import Clock, Reports
+from bandari.service.tallies import Tallies, Tally
+from bandari.service.tally_history import History
+from bandari.service.wanted import Wanted
 
-MAX_KEYS = 100_000
-_UNLIMITED = Allow()
+_UNLIMITED: Final = Allow()
 
 
 class Limiter:
-    """Counts requests per key against the rate of the key's group.
-
-    A group that is not configured has the limits of ``default``.
+    """``reports`` tell what was used before; ``refresh_ms`` is how old what other servers have
+    booked may be, None where there are none.
     """
 
-    def __init__(self, groups: Mapping[str, Group], clock: Clock) -> None:
-        self._rates = {
-            name: RequestRate(group.requests_per_minute)
-            for name, group in groups.items()
-            if group.requests_per_minute is not None
-        }
-        self._groups = frozenset(groups)
-        self._clock = clock
-        self._arrivals: OrderedDict[int, int] = OrderedDict()
+    def __init__(
+        self, *, clock: Clock, reports: Reports | None = None, refresh_ms: int | None = None
+    ) -> None:
+        self.clock = clock
+        self._history = (
+            None if reports is None else History(reports, clock, refresh_ms, self._is_posting)
+        )
+        self._posting: dict[Claim, None] = {}
+        is_loaded = reports is None
+        self._keys = Tallies(Subject.KEY, clock, is_loaded=is_loaded)
+        self._accounts = Tallies(Subject.ACCOUNT, clock, is_loaded=is_loaded)
+        self._groups = Tallies(Subject.GROUP, clock, is_loaded=is_loaded)
+        self._end_users = Tallies(Subject.END_USER, clock, is_loaded=is_loaded)
+        self._models = Tallies(Subject.MODEL, clock, is_loaded=is_loaded)
 
     def admit(self, principal: Principal) -> Allow | Deny:
-        group = principal.group if principal.group in self._groups else "default"
-        rate = self._rates.get(group)
-        if rate is None:
+        """Count one request of the key, its account and its group, if all of them let it pass.
+
+        Raises ``Overloaded`` where one more cannot be followed.
+        """
+        tallies = self._at_the_door(principal)
+        if not tallies:
             return _UNLIMITED
-        key_id = principal.key_id
-        outcome, arrival_ns = admit(rate, self._arrivals.get(key_id, 0), self._clock.monotonic_ns())
-        self._arrivals[key_id] = arrival_ns
-        self._arrivals.move_to_end(key_id)
-        if len(self._arrivals) > MAX_KEYS:
-            self._arrivals.popitem(last=False)
-        return outcome
+        windows: list[Window] = []
+        for tally in tallies:
+            windows += tally.terms.requests
+        if not windows:
+            return _UNLIMITED
+        now_ns = self.clock.monotonic_ns()
+        for window in windows:
+            if window.wait_ns(1, now_ns):
+                refusals = [window_refuses(each, 1, now_ns) for each in windows]
+                return _refusal([each for each in refusals if each], windows, (), now_ns)
+        for window in windows:
+            window.book(1, now_ns)
+        return Allow(least_left(windows, now_ns))
+
+    async def claim(self, wanted: Wanted) -> Claim | Deny:
+        """Reserve what the answer may use, or say why not; a refusal reserves nothing.
+
+        Raises ``StoreUnavailable`` where it cannot be known what was used before, ``Overloaded``
+        where one more cannot be followed, and what the prompt's ``make_exact`` raises.
+        """
+        has_counted = False
+        while True:
+            tallies: Sequence[Tally] = self._limiting(wanted)
+            if tallies and self._history is not None:
+                tallies = await self._up_to_date(self._history, wanted, tallies)
+            if not _has_something_to_claim(tallies):
+                return Claim(self, wanted, wanted.whole)
+            attempt = Attempt(wanted, tallies, self.clock)
+            if has_counted or not attempt.may_depend_on_the_bound:
+                return self._taken(attempt)
+            await wanted.prompt.make_exact()
+            has_counted = True
+
+    def _taken(self, attempt: Attempt) -> Claim | Deny:
+        wanted, now_ns = attempt.wanted, attempt.now_ns
+        if attempt.refusals:
+            for window in attempt.overfull:
+                window.take_back(1)
+            return _refusal(attempt.refusals, attempt.requests, attempt.tokens, now_ns)
+        for window in attempt.own_requests:
+            window.book(1, now_ns)
+        requests = attempt.requests if attempt.own_requests else ()
+        reserved = Reserved(attempt.terms, wanted.card.asset, requests)
+        claim = Claim(self, wanted, attempt.reach, reserved)
+        claim.reserve(wanted.prompt.tokens, attempt.ahead * wanted.choices)
+        return claim
+
+    async def _up_to_date(
+        self, history: History, wanted: Wanted, tallies: Sequence[Tally]
+    ) -> Sequence[Tally]:
+        """The tallies of all who limit it, who know what was used before."""
+        brought: set[Tally] = set()
+        while due := [
+            tally
+            for tally in tallies
+            if history.is_due(tally) and (tally.needs_load or tally not in brought)
+        ]:
+            for tally in due:
+                await history.bring(tally)
+            brought.update(due)
+            # Limits may have changed meanwhile, and tallies may have gone.
+            tallies = self._limiting(wanted)
+        return tallies
+
+    def _limiting(self, wanted: Wanted) -> list[Tally]:
+        principal, model = wanted.principal, wanted.model
+        tallies = self._at_the_door(principal)
+        if principal.end_user is not None or model.limits is not UNLIMITED:
+            tallies += self._behind_it(principal, model)
+        return tallies
+
+    def _at_the_door(self, principal: Principal) -> list[Tally]:
+        policy, group = principal.policy, principal.group_terms
+        found: list[Tally] = []
+        limits, beneath, quota = policy.limits, group.limits, policy.quota
+        if limits is not UNLIMITED or beneath is not UNLIMITED or quota is not UNBOUNDED:
+            tally = self._keys.of(principal.key_id, (limits, beneath), quota)
+            if tally is not None:
+                found.append(tally)
+        limits, beneath = principal.account_policy.limits, group.limits_per_account
+        if limits is not UNLIMITED or beneath is not UNLIMITED:
+            tally = self._accounts.of(principal.account_id, (limits, beneath))
+            if tally is not None:
+                found.append(tally)
+        if group.limits_together is not UNLIMITED:
+            tally = self._groups.of(group.name, (group.limits_together,))
+            if tally is not None:
+                found.append(tally)
+        return found
+
+    def _behind_it(self, principal: Principal, model: Model) -> list[Tally]:
+        found: list[Tally | None] = []
+        if principal.end_user is not None:
+            terms = principal.end_user_terms
+            own = UNLIMITED if terms is None or terms.limits is None else terms.limits
+            of_account = principal.account_policy.end_user_limits
+            layers = (own, of_account, principal.group_terms.limits_per_end_user)
+            found.append(self._end_users.of((principal.account_id, principal.end_user), layers))
+        if model.limits is not UNLIMITED:
+            found.append(self._models.of(model.id, (model.limits,)))
+        return [tally for tally in found if tally is not None]
+
+    @property
+    def has_tallies(self) -> bool:
+        """Whether anything is counted at all."""
+        return bool(
+            self._keys.by_key
+            or self._accounts.by_key
+            or self._groups.by_key
+            or self._end_users.by_key
+            or self._models.by_key
+        )
+
+    def tallies_of(self, wanted: Wanted) -> Sequence[Tally]:
+        """All that count what such a request uses, whether they limit it or not."""
+        principal = wanted.principal
+        found = (
+            self._keys.by_key.get(principal.key_id),
+            self._accounts.by_key.get(principal.account_id),
+            self._groups.by_key.get(principal.group_terms.name),
+            self._models.by_key.get(wanted.model.id),
+            self._end_users.by_key.get((principal.account_id, principal.end_user)),
+        )
+        return [tally for tally in found if tally is not None]
+
+    def begin_posting(self, claim: Claim) -> None:
+        self._posting[claim] = None
+
+    def end_posting(self, claim: Claim) -> None:
+        self._posting.pop(claim, None)
+
+    def _is_posting(self, tally: Tally) -> bool:
+        return any(tally in self.tallies_of(claim.wanted) for claim in self._posting)
+
+
+def _has_something_to_claim(tallies: Iterable[Tally]) -> bool:
+    for tally in tallies:  # noqa: SIM110 - on the way of every request: a generator takes longer
+        if tally.is_claimed:
+            return True
+    return False
+
+
+def _refusal(
+    refusals: Sequence[Deny], requests: Iterable[Window], tokens: Iterable[Window], now_ns: int
+) -> Deny:
+    return replace(
+        worst(refusals), requests=least_left(requests, now_ns), tokens=least_left(tokens, now_ns)
+    )

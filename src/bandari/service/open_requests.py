@@ -6,7 +6,7 @@ One limit and one draining for all that is asked of models.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bandari.domain.faults import Draining, Overloaded
 
@@ -40,11 +40,13 @@ class OpenRequest:
 class OpenRequests:
     """``is_draining``: nothing new is taken. ``is_cut``: and what runs has to end now.
 
-    They end in the order in which they began.
+    They end in the order in which they began. ``levels`` are the priorities in use: for each that
+    is above a request's own, a tenth of the places is kept free of it, up to half of them all.
     """
 
-    def __init__(self, max_open: int) -> None:
+    def __init__(self, max_open: int, levels: Iterable[int] = ()) -> None:
         self._max_open = max_open
+        self.rank(levels)
         self._open: dict[OpenRequest, None] = {}
         self._fewer = asyncio.Event()
         """Set while draining, whenever something has ended."""
@@ -55,15 +57,26 @@ class OpenRequests:
     def count(self) -> int:
         return len(self._open)
 
-    def enter(self) -> OpenRequest:
+    def rank(self, levels: Iterable[int]) -> None:
+        """From here on the priorities in use are these."""
+        self._levels = tuple(sorted(set(levels), reverse=True))
+
+    def enter(self, priority: int = 0) -> OpenRequest:
         """One more. Raises ``Draining`` or ``Overloaded``."""
         if self.is_draining:
             raise Draining
-        if len(self._open) >= self._max_open:
+        if len(self._open) >= self._room(priority):
             raise Overloaded(retry_after_ms=RETRY_AFTER_MS)
         entered = OpenRequest(self)
         self._open[entered] = None
         return entered
+
+    def _room(self, priority: int) -> int:
+        """How many may be open for one of that priority to enter."""
+        if len(self._levels) < 2:
+            return self._max_open
+        tenths = max(5, 10 - sum(level > priority for level in self._levels))
+        return -(-self._max_open * tenths // 10)
 
     def remove(self, request: OpenRequest) -> None:
         self._open.pop(request, None)

@@ -2,6 +2,8 @@
 
 A server that dies leaves its holds open. Running counts are written every 250 ms, so that the next
 server can settle each by its last durable count, and leave nothing locked.
+
+Usage is added up here, so that a charge costs no more for it.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Charge, Ending
 from bandari.domain.pricing import charge_for
 from bandari.service.inference import Inference
-from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger, Metrics
+from bandari.service.ports import Clock, HoldAlreadyEnded, Ledger, Metrics, Reports
 from bandari.service.responses import StoredResponses
 
 COUNT_INTERVAL_S = 0.25
@@ -22,7 +25,10 @@ HOLDS_INTERVAL_S = 5.0
 LATE_INTERVAL_S = 1.0
 DEAD_INTERVAL_S = 10.0
 EXPIRED_INTERVAL_S = 60.0
+ROLL_UP_INTERVAL_S = 2.0
 DEAD_HOLDS_AT_ONCE = 500
+RECEIPTS_AT_ONCE = 200
+"""How many receipts one commit adds up: few, because charges wait for that commit."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +65,24 @@ async def settle_dead_holds(ledger: Ledger, clock: Clock) -> int:
             settled += 1
 
 
+async def roll_up_all(reports: Reports) -> int:
+    """Add up all receipts that are not yet, however many; returns how many there were.
+
+    Whoever waits for a commit has his turn between two chunks.
+    """
+    added = 0
+    while count := await reports.roll_up(RECEIPTS_AT_ONCE):
+        added += count
+    return added
+
+
 def start_loops(
     inference: Inference,
     ledger: Ledger,
     clock: Clock,
     metrics: Metrics,
     responses: StoredResponses | None = None,
+    reports: Reports | None = None,
 ) -> list[asyncio.Task[None]]:
     """All that is done over and over beside the answers. Cancel the tasks to stop."""
 
@@ -89,6 +107,8 @@ def start_loops(
             ("responses of dead servers", responses.fail_dead, DEAD_INTERVAL_S),
             ("expired responses", responses.delete_expired, EXPIRED_INTERVAL_S),
         ]
+    if reports is not None:
+        loops.append(("usage", partial(roll_up_all, reports), ROLL_UP_INTERVAL_S))
     return [asyncio.create_task(repeat(*loop)) for loop in loops]
 
 

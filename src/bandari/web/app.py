@@ -16,6 +16,7 @@ from bandari.service.ports import Metrics
 from bandari.service.tracing import request_id
 from bandari.web import problems
 from bandari.web.exchange import ClientLeft, Exchange, Spell
+from bandari.web.wrong_urls import Answered, WrongUrls, wrong_method
 from bandari.wire.chat_completions.errors import encode_problem
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
@@ -27,8 +28,13 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED = 499
 
 
+_PLACE = re.compile(r"\\\{(?P<name>\w+)\\\}")
+_OPEN_PLACES = ("id", "end_user")
+
+
 class Route:
-    """One path and its endpoints by method. Where it says ``{id}``, anything may stand.
+    """One path and its endpoints by method. Where it says ``{id}`` or ``{end_user}``, anything may
+    stand; where it says another name in braces, one segment.
 
     ``spell`` is the envelope of its errors, until an endpoint sets another.
     """
@@ -36,16 +42,28 @@ class Route:
     def __init__(self, path: str, *, spell: Spell = encode_problem, **endpoints: Endpoint) -> None:
         self.path = path
         self.spell = spell
-        self.has_id = "{id}" in path
-        self.prefix, _, self.suffix = path.partition("{id}")
+        self.has_id = "{" in path
+        self.suffix = path.rpartition("}")[2]
+        self.pattern = re.compile(_PLACE.sub(_what_may_stand, re.escape(path)), re.DOTALL)
         self.endpoints: Mapping[str, Endpoint] = endpoints
         self.allow = ", ".join(endpoints)
 
-    def id_in(self, path: str) -> str:
-        """What stands in ``path`` where this route says ``{id}``; empty if it is another's."""
-        if not self.has_id or not path.startswith(self.prefix) or not path.endswith(self.suffix):
-            return ""
-        return path[len(self.prefix) : len(path) - len(self.suffix)]
+    def ids_in(self, path: str) -> tuple[str, ...]:
+        """What stands in ``path`` where this route has names in braces; none if it is another's."""
+        found = self.pattern.fullmatch(path) if self.has_id else None
+        return found.groups() if found else ()
+
+
+def _specificity(route: Route) -> tuple[int, int]:
+    """Of routes that a path fits, the one with the longest end, and then the most places, is it."""
+    return len(route.suffix), route.path.count("{")
+
+
+def _what_may_stand(place: re.Match[str]) -> str:
+    if place["name"] not in _OPEN_PLACES:
+        return "([^/]+)"
+    # An id that ends in a slash is a URL with a slash too many.
+    return "(.*[^/])" if place["name"] == "id" else "(.+)"
 
 
 class App:
@@ -60,7 +78,10 @@ class App:
     ) -> None:
         self._exact = {route.path: route for route in routes if not route.has_id}
         with_id = [route for route in routes if route.has_id]
-        self._with_id = sorted(with_id, key=lambda route: len(route.suffix), reverse=True)
+        self._with_id = sorted(with_id, key=_specificity, reverse=True)
+        self._wrong_urls = WrongUrls(
+            [Answered(route.path, route.pattern, route.allow) for route in routes]
+        )
         self._metrics = metrics
         self._new_request_id = new_request_id
         self._log_request = log_request
@@ -75,7 +96,7 @@ class App:
         route = self._find(exchange.path)
         if route is not None:
             exchange.spell = route.spell
-            exchange.path_id = route.id_in(exchange.path)
+            exchange.path_ids = route.ids_in(exchange.path)
         try:
             await self._answer(exchange, route)
         finally:
@@ -114,42 +135,14 @@ class App:
         route = self._exact.get(path)
         if route is not None:
             return route
-        return next((route for route in self._with_id if route.id_in(path)), None)
+        return next((route for route in self._with_id if route.ids_in(path)), None)
 
     def _nothing_here(self, exchange: Exchange) -> Problem:
-        path = exchange.path
-        shown = path if len(path) <= 200 else path[:200] + "…"
-        right = self._intended(path)
-        if right is not None:
-            hint = f" The right URL is {right}"
-            base = _base_url_of(right)
-            hint += f" (base URL: …{base})." if base else "."
-        else:
-            hint = " The API's base URL ends in /v1, for example http://HOST/v1/chat/completions."
-        return of_fault(NotFound(f"There is nothing at {shown}.{hint}"))
-
-    def _intended(self, path: str) -> str | None:
-        """The path that a wrong one most likely meant: ``/v1`` missing, doubled, or a slash too
-        many.
-        """
-        segments = [segment for segment in path.split("/") if segment]
-        while segments and segments[0] in ("v1", "api", "openai"):
-            segments.pop(0)
-        meant = "/v1/" + "/".join(segments)
-        for candidate in (meant, "/" + "/".join(segments)):
-            if candidate != path and self._find(candidate) is not None:
-                return candidate
-        return None
-
-
-def _base_url_of(path: str) -> str | None:
-    return "/v1" if path.startswith("/v1/") else None
+        return of_fault(NotFound(self._wrong_urls.nothing_at(exchange.path, exchange.method)))
 
 
 def _wrong_method(exchange: Exchange, route: Route) -> Problem:
-    fault = MethodNotAllowed(
-        f"{exchange.path} does not answer {exchange.method[:20]}. Use {route.allow} {route.path}."
-    )
+    fault = MethodNotAllowed(wrong_method(exchange.path, exchange.method, route.path, route.allow))
     problem = of_fault(fault)
     return Problem(
         status=problem.status,

@@ -38,11 +38,12 @@ class Chat:
         surface = self._surface
         exchange.spell = surface.spell
         exchange.headers += surface.headers
-        asked = await self._admission.take_in(exchange)
+        asked = await self._admission.take_in(exchange, surface.scope)
         if asked is None:
             return
         principal, body = asked
         request = surface.decode(body, max_messages=self._settings.max_messages)
+        principal = await self._admission.on_behalf(principal, request.user)
         generation = await self._inference.begin(
             principal, request, partial(surface.encoder, request)
         )

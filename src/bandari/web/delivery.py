@@ -16,6 +16,7 @@ from bandari.web import problems
 from bandari.web.answer_headers import tell_ignored
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.exchange import Exchange
+from bandari.web.limit_headers import tell_limits
 from bandari.web.surface import Surface
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
@@ -90,6 +91,8 @@ class Delivery:
         headers.append((b"x-bandari-stream", generation.recording.id.encode()))
         if generation.max_tokens is not None:
             headers.append((b"x-bandari-max-tokens", b"%d" % generation.max_tokens))
+        if (standing := generation.standing) is not None:
+            tell_limits(exchange, standing)
         if generation.ignored:
             tell_ignored(exchange, [spelling.get(name, name) for name in generation.ignored])
 

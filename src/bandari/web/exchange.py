@@ -63,7 +63,8 @@ class Exchange:
 
     ``given`` are the request's headers by their lower-case names. ``is_last``: no request follows
     on this connection. ``is_over``: the answer is complete. ``spell`` is the envelope of errors,
-    and ``path_id`` what stands in the path where its route says ``{id}``.
+    and ``path_ids`` what stands in the path where its route has names in braces, decoded.
+    ``source`` is the client's address, as far as it is known for sure, else empty.
     """
 
     __slots__ = (
@@ -83,9 +84,10 @@ class Exchange:
         "is_whole",
         "method",
         "path",
-        "path_id",
+        "path_ids",
         "query",
         "received_bytes",
+        "source",
         "spell",
         "status",
         "unread_bytes",
@@ -100,13 +102,15 @@ class Exchange:
         is_http_1_1: bool = True,
         is_last: bool = False,
         query: str = "",
+        source: str = "",
     ) -> None:
         self._connection = connection
         self._given = given
         self.method = method
         self.path = path
-        self.path_id = ""
+        self.path_ids: tuple[str, ...] = ()
         self.query = query
+        self.source = source
         self.spell: Spell = encode_problem
         self.is_http_1_1 = is_http_1_1
         self.is_last = is_last or not is_http_1_1
@@ -126,6 +130,11 @@ class Exchange:
         self.is_over = False
 
     # For endpoints: the request.
+
+    @property
+    def path_id(self) -> str:
+        """The first of ``path_ids``."""
+        return self.path_ids[0] if self.path_ids else ""
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""

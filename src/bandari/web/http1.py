@@ -19,6 +19,7 @@ import httptools
 
 from bandari.web.exchange import Exchange
 from bandari.web.heads import CLOSE, LENGTH, spelled_head
+from bandari.web.sources import FORWARDED_FOR, TrustedProxies, address_of
 from bandari.web.timed_connection import TimedConnection
 
 App = Callable[[Exchange], Awaitable[None]]
@@ -45,19 +46,25 @@ _log = logging.getLogger(__name__)
 
 
 class ServerConnection(TimedConnection):
-    """``when_gone`` is called once: when the connection is closed and nothing answers on it."""
+    """``when_gone`` is called once: when the connection is closed and nothing answers on it.
+
+    ``proxies`` are believed where a request comes from; without them the peer is who asks.
+    """
 
     __slots__ = (
         "_app",
         "_beside_bytes",
         "_exchange",
+        "_forwarded",
         "_head_bytes",
         "_headers",
         "_incoming",
         "_is_deaf",
         "_is_paused",
         "_parser",
+        "_peer",
         "_pieces",
+        "_proxies",
         "_refusal",
         "_task",
         "_url",
@@ -68,10 +75,18 @@ class ServerConnection(TimedConnection):
         "on_url",
     )
 
-    def __init__(self, app: App, when_gone: Callable[[ServerConnection], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        when_gone: Callable[[ServerConnection], None],
+        proxies: TrustedProxies | None = None,
+    ) -> None:
         super().__init__()
         self._app = app
         self._when_gone = when_gone
+        self._proxies = proxies
+        self._peer = ""
+        self._forwarded: list[bytes] = []  # X-Forwarded-For, where the peer is a trusted proxy
         self._parser: httptools.HttpRequestParser | None = None
 
         # The parser fills these without a line of Python; who reads one empties it.
@@ -79,7 +94,7 @@ class ServerConnection(TimedConnection):
         self._headers: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
         self.on_url = self._url.append
-        self.on_header = self._headers.setdefault
+        self.on_header: Callable[[bytes, bytes], object] = self._headers.setdefault
         self.on_body = self._pieces.append
 
         self._head_bytes = -1  # no head has begun
@@ -123,6 +138,9 @@ class ServerConnection(TimedConnection):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        self._peer = address_of(transport.get_extra_info("peername"))
+        if self._proxies is not None and self._proxies.trust(self._peer):
+            self.on_header = self._keep_header
         self._parser = httptools.HttpRequestParser(self)
         if self._is_deaf:
             self._close()  # it was shut down before it was made
@@ -181,6 +199,7 @@ class ServerConnection(TimedConnection):
             parser.get_http_version() == "1.1",
             not parser.should_keep_alive(),
             query,
+            self._source() if self._forwarded else self._peer,
         )
         self._url.clear()
         self._headers.clear()
@@ -204,12 +223,24 @@ class ServerConnection(TimedConnection):
         exchange.is_whole = True
         exchange.wake()
         self._headers.clear()  # of trailers
+        self._forwarded.clear()
         if exchange.is_last:
             self._is_deaf = True
         if self._exchange is None:
             self._wait_for_client()  # it was answered before it was whole
 
     # What has come.
+
+    def _keep_header(self, name: bytes, value: bytes) -> None:
+        """``on_header`` where a proxy may say for whom it asks, in several headers of one name."""
+        if name.lower() == FORWARDED_FOR:
+            self._forwarded.append(value)
+        else:
+            self._headers.setdefault(name, value)
+
+    def _source(self) -> str:
+        assert self._proxies is not None, "nobody else's X-Forwarded-For is kept"
+        return self._proxies.client(self._peer, b",".join(self._forwarded))
 
     def _count_head(self, size: int) -> None:
         if self._head_bytes < 0:
@@ -267,8 +298,10 @@ class ServerConnection(TimedConnection):
             for header in self._headers.items()
             if header[0].lower() != b"upgrade"
         ]
+        lines += [b"%b: %b" % (FORWARDED_FOR, value) for value in self._forwarded]
         self._url.clear()
         self._headers.clear()
+        self._forwarded.clear()
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join((*lines, b"", rest)))
 
@@ -279,6 +312,7 @@ class ServerConnection(TimedConnection):
         self._url.clear()
         self._pieces.clear()
         self._headers.clear()
+        self._forwarded.clear()
         incoming, self._incoming = self._incoming, None
         if incoming is None:
             if self._exchange is None:

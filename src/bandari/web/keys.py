@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from bandari.domain.faults import InvalidValue
 from bandari.domain.keys import MAX_KEY_CHARACTERS, Principal
 from bandari.domain.outcome import Deny, Reason
@@ -11,6 +9,7 @@ from bandari.service.access import Access
 from bandari.web.exchange import Exchange
 
 MAX_END_USER_CHARACTERS = 512
+_HEADER = "The Authorization header must read 'Bearer YOUR_KEY'."
 
 
 class KeyCheck:
@@ -28,23 +27,25 @@ class KeyCheck:
         else:
             scheme, _, key = text.partition(" ")
             key = key.strip()
-            if scheme.lower() != "bearer" or not key or len(key) > MAX_KEY_CHARACTERS:
-                return Deny(
-                    Reason.MALFORMED_KEY,
-                    "The Authorization header must read 'Bearer YOUR_KEY'.",
-                )
-        principal = await self._access.authenticate(key)
+            if not key:
+                return Deny(Reason.MALFORMED_KEY, _HEADER)
+            if scheme.lower() != "bearer" or len(key) > MAX_KEY_CHARACTERS:
+                return self._access.refuse_malformed(exchange.source, _HEADER)
+        principal = await self._access.authenticate(key, exchange.source)
         end_user = exchange.header(b"x-on-behalf-of")
         if end_user and isinstance(principal, Principal):
-            return msgspec.structs.replace(principal, end_user=_checked(end_user))
+            return await self.on_behalf(principal, end_user, "X-On-Behalf-Of")
         return principal
 
+    async def on_behalf(self, principal: Principal, end_user: str, param: str) -> Principal:
+        """The principal, asking for the end user that ``param`` names.
 
-def _checked(end_user: str) -> str:
-    if len(end_user) > MAX_END_USER_CHARACTERS or not end_user.isprintable():
-        raise InvalidValue(
-            f"'X-On-Behalf-Of' must be a name of at most {MAX_END_USER_CHARACTERS} printable "
-            "characters.",
-            param="X-On-Behalf-Of",
-        )
-    return end_user
+        Raises ``InvalidValue`` for one that cannot be kept.
+        """
+        if len(end_user) > MAX_END_USER_CHARACTERS or not end_user.isprintable():
+            raise InvalidValue(
+                f"'{param}' must be a name of at most {MAX_END_USER_CHARACTERS} printable "
+                "characters.",
+                param=param,
+            )
+        return await self._access.on_behalf(principal, end_user)

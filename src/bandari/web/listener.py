@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bandari.web.http1 import App, ServerConnection
+from bandari.web.sources import TrustedProxies
 
 _new_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -34,14 +35,15 @@ _log = logging.getLogger(__name__)
 class _Connections:
     """Those that are open, or still being answered. Called, it makes one."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, proxies: TrustedProxies | None = None) -> None:
         self._app = app
+        self._proxies = proxies
         self._open: set[ServerConnection] = set()
         self._is_draining = False
         self._all_gone = asyncio.Event()
 
     def __call__(self) -> ServerConnection:
-        connection = ServerConnection(self._app, self._forget)
+        connection = ServerConnection(self._app, self._forget, self._proxies)
         self._open.add(connection)
         if self._is_draining:  # it was accepted just before
             connection.shut_down()
@@ -102,9 +104,14 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 @asynccontextmanager
-async def listening(app: App, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer requests inside; on leaving, close idle connections and wait for the last writes."""
-    connections = _Connections(app)
+async def listening(
+    app: App, listener: socket.socket, proxies: TrustedProxies | None = None
+) -> AsyncIterator[None]:
+    """Answer requests inside; on leaving, close idle connections and wait for the last writes.
+
+    ``proxies`` are those that may say for whom they ask, if there are any.
+    """
+    connections = _Connections(app, proxies)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(connections, sock=listener, backlog=BACKLOG)
     try:

@@ -50,12 +50,12 @@ class CountTokens:
 
     async def __call__(self, exchange: Exchange) -> None:
         speak_anthropics(exchange)
-        asked = await self._admission.take_in(exchange)
+        asked = await self._admission.take_in(exchange, MESSAGES.scope)
         if asked is None:
             return
-        _, body = asked
+        principal, body = asked
         request = decode_request(
             body, max_messages=self._settings.max_messages, needs_max_tokens=False
         )
-        tokens = await self._counting.count(request)
+        tokens = await self._counting.count(principal, request)
         await exchange.respond(200, problems.JSON, encode_count(tokens))

@@ -75,11 +75,12 @@ class Responses:
         self._now_s = now_s
 
     async def create(self, exchange: Exchange) -> None:
-        asked = await self._admission.take_in(exchange)
+        asked = await self._admission.take_in(exchange, RESPONSES.scope)
         if asked is None:
             return
         principal, body = asked
         wanted = await self._decoded(principal, body)
+        principal = await self._admission.on_behalf(principal, wanted.chat.user)
         history = await self._history(principal, wanted)
         make_encoder = partial(self._encoder, wanted)
         keeping = self._keeping(principal, wanted, make_encoder) if wanted.store else None
@@ -101,7 +102,7 @@ class Responses:
 
     async def one(self, exchange: Exchange) -> None:
         """``GET``: the response as it is, or its stream behind ``starting_after``."""
-        principal = await self._admission.identify(exchange)
+        principal = await self._admission.identify(exchange, RESPONSES.scope)
         if principal is None:
             return
         response = await self._stored.get(principal.account_id, exchange.path_id)
@@ -112,19 +113,19 @@ class Responses:
         await self._follow(exchange, principal, response, -1 if after is None else after)
 
     async def delete(self, exchange: Exchange) -> None:
-        principal = await self._admission.identify(exchange)
+        principal = await self._admission.identify(exchange, RESPONSES.scope)
         if principal is not None:
             await self._stored.delete(principal.account_id, exchange.path_id)
             await exchange.respond(200, problems.JSON, encode_deleted(exchange.path_id))
 
     async def cancel(self, exchange: Exchange) -> None:
-        principal = await self._admission.identify(exchange)
+        principal = await self._admission.identify(exchange, RESPONSES.scope)
         if principal is not None:
             response = await self._stored.cancel(principal.account_id, exchange.path_id)
             await exchange.respond(200, problems.JSON, _body(response))
 
     async def input_items(self, exchange: Exchange) -> None:
-        principal = await self._admission.identify(exchange)
+        principal = await self._admission.identify(exchange, RESPONSES.scope)
         if principal is None:
             return
         response = await self._stored.get(principal.account_id, exchange.path_id)
@@ -141,11 +142,12 @@ class Responses:
 
     async def compact(self, exchange: Exchange) -> None:
         """``POST``: the conversation in short, written by the model."""
-        asked = await self._admission.take_in(exchange)
+        asked = await self._admission.take_in(exchange, RESPONSES.scope)
         if asked is None:
             return
         principal, body = asked
         wanted = await self._decoded(principal, body)
+        principal = await self._admission.on_behalf(principal, wanted.chat.user)
         history = await self._history(principal, wanted)
         generation = await self._inference.begin(
             principal,
@@ -230,7 +232,7 @@ class Responses:
                 previous_id=wanted.previous_response_id,
                 is_background=wanted.background,
                 is_streaming=wanted.chat.stream,
-                end_user=principal.end_user or wanted.chat.user,
+                end_user=principal.end_user,
             ),
             make_encoder,
         )

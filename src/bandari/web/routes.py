@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from bandari.service.administration import Administration
 from bandari.service.counting import Counting
 from bandari.service.embedding import Embedding
 from bandari.service.inference import Inference
+from bandari.service.latencies import Latencies
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.ports import Metrics
+from bandari.service.reloading import Reload
+from bandari.service.reporting import Reporting
 from bandari.service.responses import StoredResponses
+from bandari.web.admin.table import admin_routes
 from bandari.web.admission import Admission
 from bandari.web.app import Endpoint, Route
 from bandari.web.chat import Chat
 from bandari.web.chat_settings import ChatSettings
+from bandari.web.customer import Customer
 from bandari.web.description import Description
 from bandari.web.embeddings import Embeddings
+from bandari.web.exports import Exports
 from bandari.web.keys import KeyCheck
 from bandari.web.messages import CountTokens, Messages
 from bandari.web.models import ModelList
@@ -41,7 +48,7 @@ BASES: Final = ("/v1", "/api/v1/llm")
 
 class House(Struct, frozen=True):
     """What the endpoints work with. ``now_s`` tells the time in seconds since 1970; ``obstacles``
-    says what keeps the server from being ready.
+    says what keeps the server from being ready, and ``reload`` reads the configuration anew.
     """
 
     keys: KeyCheck
@@ -55,13 +62,17 @@ class House(Struct, frozen=True):
     settings: ChatSettings
     now_s: Callable[[], int]
     obstacles: Callable[[], Sequence[str]]
+    administration: Administration
+    reporting: Reporting
+    reload: Reload
+    latencies: Latencies = field(default_factory=Latencies)
 
 
 def routes(house: House) -> list[Route]:
     admission = Admission(house.keys, house.limiter, house.metrics, house.settings)
     description = Description()
     operations = Operations(house.metrics, house.obstacles)
-    models = ModelList(admission, house.models, house.now_s())
+    models = ModelList(admission, house.models, house.latencies, house.now_s())
 
     def chat(surface: ChatSurface) -> Chat:
         return Chat(surface, admission, house.inference, house.metrics, house.settings)
@@ -77,6 +88,15 @@ def routes(house: House) -> list[Route]:
         house.metrics,
         house.settings,
         house.now_s,
+    )
+
+    exports = Exports()
+    customer = Customer(
+        admission=admission,
+        administration=house.administration,
+        reporting=house.reporting,
+        exports=exports,
+        now_s=house.now_s,
     )
 
     def of_responses(path: str, **endpoints: Endpoint) -> Route:
@@ -102,6 +122,7 @@ def routes(house: House) -> list[Route]:
             of_responses(f"{base}/responses/{{id}}/input_items", GET=responses.input_items),
             Route(f"{base}/models", GET=models.list),
             Route(f"{base}/models/{{id}}", GET=models.one),
+            *customer.routes(base),
         )
     ]
     return [
@@ -110,6 +131,14 @@ def routes(house: House) -> list[Route]:
             "/api/v1/llm/chat/completions/stream",
             spell=TYPED_STREAM.spell,
             POST=chat(TYPED_STREAM),
+        ),
+        *admin_routes(
+            administration=house.administration,
+            reporting=house.reporting,
+            models=house.models,
+            reload=house.reload,
+            exports=exports,
+            metrics=house.metrics,
         ),
         Route("/healthz", GET=operations.alive),
         Route("/readyz", GET=operations.ready),

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bandari.domain.chat import ChatRequest
+from bandari.domain.keys import Scope
 from bandari.domain.problem import Problem
 from bandari.service.inference import Opening
 from bandari.service.ports import FrameEncoder
@@ -49,10 +50,12 @@ class DecodeRequest(Protocol):
 class Surface(Struct, frozen=True, kw_only=True):
     """``opening`` is what a stream begins with, ``headers`` what every answer carries.
 
+    ``scope`` is what a key needs to be used here.
     ``keepalive_ms`` is how long the protocol lets a stream be silent; the settings may say less.
     ``names`` are the protocol's names of fields that the house calls otherwise.
     """
 
+    scope: Scope
     spell_problem: Callable[[Problem], bytes]
     opening: bytes = b""
     keepalive: bytes = comment_frame()
@@ -122,12 +125,14 @@ def _spell_for_messages(problem: Problem) -> bytes:
 
 
 CHAT_COMPLETIONS: Final = ChatSurface(
+    scope=Scope.CHAT_COMPLETIONS,
     decode=decode_request,
     encoder=_chat_encoder,
     spell_problem=chat_errors.encode_problem,
 )
 
 TYPED_STREAM: Final = ChatSurface(
+    scope=Scope.TYPED_STREAM,
     decode=partial(decode_request, always_streams=True),
     encoder=_typed_encoder,
     spell_problem=typed_errors.encode_problem,
@@ -142,6 +147,7 @@ TYPED_STREAM: Final = ChatSurface(
 )
 
 MESSAGES: Final = ChatSurface(
+    scope=Scope.MESSAGES,
     decode=messages_request.decode_request,
     encoder=_messages_encoder,
     spell_problem=_spell_for_messages,
@@ -150,6 +156,7 @@ MESSAGES: Final = ChatSurface(
 )
 
 HYBRID: Final = ChatSurface(
+    scope=Scope.MESSAGES,
     decode=hybrid.decode_request,
     encoder=_chat_encoder,
     spell_problem=chat_errors.encode_problem,
@@ -157,6 +164,7 @@ HYBRID: Final = ChatSurface(
 """Messages without an ``anthropic-version``: Chat Completions with ``system`` beside."""
 
 COMPLETIONS: Final = ChatSurface(
+    scope=Scope.COMPLETIONS,
     decode=completions_request.decode_request,
     encoder=_completions_encoder,
     spell_problem=chat_errors.encode_problem,
@@ -164,4 +172,6 @@ COMPLETIONS: Final = ChatSurface(
 )
 """The legacy surface: one prompt, through the model's chat template."""
 
-RESPONSES: Final = Surface(spell_problem=chat_errors.encode_problem, names=RESPONSES_NAMES)
+RESPONSES: Final = Surface(
+    scope=Scope.RESPONSES, spell_problem=chat_errors.encode_problem, names=RESPONSES_NAMES
+)

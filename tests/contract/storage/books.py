@@ -6,10 +6,11 @@ import itertools
 from dataclasses import dataclass, field
 
 from bandari.adapters.storage import Store
+from bandari.domain.accounts import Account
+from bandari.domain.audit_log import Actor
 from bandari.domain.estimate import Basis, Ratios
 from bandari.domain.keys import ApiKey
 from bandari.domain.ledger import (
-    Account,
     Charge,
     Count,
     Ending,
@@ -21,6 +22,7 @@ from bandari.domain.ledger import (
 from bandari.domain.pricing import TOKEN, RateCard, token_card
 from bandari.domain.usage import CountRule, Usage
 
+BY = Actor("test")
 _numbers = itertools.count(1)
 
 
@@ -35,9 +37,11 @@ class Books:
     epoch: int
     names: itertools.count[int] = field(default_factory=itertools.count)
 
-    async def credit(self, amount: int, asset: str = TOKEN) -> Wallet | None:
+    async def credit(self, amount: int, asset: str = TOKEN, end_user: str = "") -> Wallet | None:
+        """Into the account's own wallet, or into an end user's."""
         return await self.store.accounts.transfer(
-            self.account.id, asset, amount, Line.CASH, TransactionKind.CREDIT, "test", "credit", 1
+            *(self.account.id, asset, amount, Line.CASH, TransactionKind.CREDIT),
+            *("credit", 1, BY, end_user),
         )
 
     def hold(self, hold_id: str | None = None, amount: int = 100, **fields: object) -> Hold:
@@ -61,13 +65,13 @@ class Books:
         assert placement.placed
         return hold.id
 
-    async def wallet(self, asset: str = TOKEN) -> Wallet:
-        wallets = await self.store.accounts.wallets(self.account.id)
+    async def wallet(self, asset: str = TOKEN, end_user: str = "") -> Wallet:
+        wallets = await self.store.accounts.wallets(self.account.id, end_user)
         return next(wallet for wallet in wallets if wallet.asset == asset)
 
-    async def amounts(self) -> tuple[int, int]:
+    async def amounts(self, end_user: str = "") -> tuple[int, int]:
         """The wallet's balance and what is held of it."""
-        wallet = await self.wallet()
+        wallet = await self.wallet(end_user=end_user)
         return wallet.balance, wallet.held
 
 
@@ -95,9 +99,9 @@ def charge(hold_id: str, amount: int = 60, **fields: object) -> Charge:
 async def open_books(store: Store, balance: int = 1_000, epoch: int | None = None) -> Books:
     """A new customer with ``balance`` tokens."""
     number = next(_numbers)
-    account = await store.accounts.create_account(f"customer {number}", 1)
+    account = await store.accounts.create_account(f"customer {number}", 1, BY)
     digest = number.to_bytes(32)
-    key = await store.keys.create_key(account.id, "laptop", "default", digest, "…abcd", 2)
+    key = await store.keys.create_key(account.id, "laptop", "default", digest, "…abcd", 2, BY)
     (card,) = await store.rate_cards.pin([token_card("m")])
     if epoch is None:
         epoch = await store.ledger.open_epoch(3)

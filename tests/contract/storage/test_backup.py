@@ -15,6 +15,10 @@ from bandari.adapters.storage import StorageError, moment, open_store
 from bandari.adapters.storage import backup as backups
 from bandari.adapters.storage.backup import BackupExists, BackupFailed, back_up
 from bandari.adapters.storage.store import open_database
+from bandari.domain.accounts import Role
+from bandari.domain.allowance import Limits
+from bandari.domain.audit_log import Actor
+from bandari.domain.reports import HOUR_MS, Dimension, Selection
 
 
 def names_in(folder: Path) -> list[str]:
@@ -65,6 +69,43 @@ async def test_a_backup_under_load_is_one_moment(books: Books, tmp_path: Path) -
             assert (await copy.ledger.verify()).is_clean
     stopped.set()
     assert sum(await asyncio.gather(*clients)) > 0
+
+
+async def test_people_and_what_they_changed_are_in_it(books: Books, tmp_path: Path) -> None:
+    store, by = books.store, Actor("ops", "request-1")
+    limits = Limits(requests_per_minute=5)
+    await store.accounts.set_end_user_limits(books.account.id, "ann", limits, 5, by)
+    user = await store.users.create_user("eve", Role.AUDITOR, b"d" * 32, "…1234", 6, by)
+    log = await store.audit_log.entries(subject=None, who=None, before=None, limit=100)
+    file = tmp_path / "copy.db"
+    await store.back_up(file, ignore)
+    async with open_store(f"sqlite:///{file}") as copy:
+        end_user = await copy.accounts.end_user(books.account.id, "ann")
+        assert end_user is not None
+        assert end_user.limits == limits
+        assert await copy.users.find_user(b"d" * 32) == user
+        copied = await copy.audit_log.entries(subject=None, who=None, before=None, limit=100)
+        assert list(copied) == list(log)
+        assert len(log) >= 4
+
+
+@pytest.mark.parametrize("rolled_up", [0, 3, 100])
+async def test_usage_is_added_up_again_in_the_copy(
+    books: Books, tmp_path: Path, rolled_up: int
+) -> None:
+    for number in range(5):
+        hour = number * HOUR_MS
+        await books.store.ledger.post(charge(await books.place(), 7, ended_ms=hour))
+    await books.store.reports.roll_up(rolled_up)
+    by = (Dimension.HOUR, Dimension.KEY)
+    usage = await books.store.reports.usage(Selection(), by, 10)
+    file = tmp_path / "copy.db"
+    await books.store.back_up(file, ignore)
+    async with open_store(f"sqlite:///{file}") as copy:
+        assert await copy.reports.usage(Selection(), by, 10) == usage
+        assert [await copy.reports.roll_up(100) for _ in range(2)] == [5, 0]
+        assert await copy.reports.usage(Selection(), by, 10) == usage
+        assert len(usage) == 5
 
 
 async def test_a_backup_overwrites_nothing(books: Books, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import pytest
-from tests.contract.storage.books import Books, charge, open_books
+from tests.contract.storage.books import BY, Books, charge, open_books
 from tests.support.cutting_proxy import Cut, CuttingProxy, cutting_proxy
 from tests.support.postgresql import PostgresqlServer
 
@@ -112,7 +112,7 @@ async def test_a_program_without_an_epoch_waits_until_it_is_decided(
 ) -> None:
     """Such as a command. Nobody ends its former session: PostgreSQL does, in its own time."""
     proxy.cut(Cut.AFTER)
-    account = await store.accounts.create_account("amina", 1)
+    account = await store.accounts.create_account("amina", 1, BY)
     assert proxy.was_cut.is_set()
     assert await store.accounts.find_account("amina") == account
 

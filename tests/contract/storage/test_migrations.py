@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+import sqlalchemy
+from tests.contract.storage.books import BY
 from tests.support import former_books
 from tests.support.clock import SetClock
 from tests.support.former_books import COUNTED, CREDIT, HELD, RECEIPT, SPENT, USAGE
 
 from bandari.adapters.storage import open_store
-from bandari.domain.ledger import Count, Ending
+from bandari.adapters.storage.migrate import upgrade
+from bandari.adapters.storage.store import open_database
+from bandari.domain.ledger import Count, Ending, Line, TransactionKind
+from bandari.domain.pricing import FULL_PRICE
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.upkeep import settle_dead_holds
 
@@ -47,3 +53,72 @@ async def test_former_receipts_have_no_basis_and_teach_nothing(empty_url: str) -
         assert receipt is not None
         assert (receipt.rule, receipt.basis) == (CountRule.ESTIMATED, None)
         assert await store.ledger.experience() == {}
+
+
+async def test_former_books_are_at_full_price_and_of_the_accounts_own(empty_url: str) -> None:
+    former_books.write_former_books(empty_url)
+    async with open_store(empty_url) as store:
+        receipt = await store.ledger.receipt(RECEIPT)
+        assert receipt is not None
+        assert receipt.price_ratio == FULL_PRICE
+        (wallet,) = await store.accounts.wallets(1)
+        assert wallet.end_user == ""
+
+        await store.ledger.open_epoch(10)
+        for hold, card in await store.ledger.dead_holds(10):
+            assert (hold.sub_wallet, hold.price_ratio, card.ratio) == ("", FULL_PRICE, FULL_PRICE)
+
+
+async def test_wallets_keep_what_guards_them_and_what_points_at_them(empty_url: str) -> None:
+    """On SQLite their table is made anew."""
+    former_books.write_former_books(empty_url)
+    async with open_store(empty_url) as store:
+        (own,) = await store.accounts.wallets(1)
+        his = await store.accounts.transfer(
+            *(1, "TOKEN", 5, Line.CASH, TransactionKind.CREDIT, "test", 20, BY, "otieno")
+        )
+        assert his is not None
+        assert (own.id, his.id) == (1, 2)
+    engine = open_database(empty_url).migration_engine()
+    for change in (
+        "UPDATE wallets SET held = -1 WHERE id = 2",
+        "UPDATE wallets SET held = 6 WHERE id = 2",
+        "UPDATE wallets SET end_user = NULL WHERE id = 2",
+        "UPDATE wallets SET end_user = '' WHERE id = 2",
+    ):
+        with pytest.raises(sqlalchemy.exc.IntegrityError), engine.begin() as connection:
+            connection.exec_driver_sql(change)
+    with engine.begin() as connection:
+        inspector = sqlalchemy.inspect(connection)
+        for table in ("holds", "postings", "receipts"):
+            referred = {key["referred_table"] for key in inspector.get_foreign_keys(table)}
+            assert "wallets" in referred
+        if empty_url.startswith("sqlite"):
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
+    engine.dispose()
+
+
+def test_what_has_been_appended_is_not_written_again(empty_url: str) -> None:
+    """There may be millions of receipts: a new column is a matter of the schema alone."""
+    former_books.write_former_books(empty_url)
+    database = open_database(empty_url)
+    upgrade(database, "0003")
+
+    def places() -> list[object]:
+        """Where the tables are stored."""
+        engine = database.migration_engine()
+        with engine.begin() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT name, rootpage FROM sqlite_schema WHERE tbl_name IN"
+                " ('receipts', 'postings', 'transactions') ORDER BY name"
+                if empty_url.startswith("sqlite")
+                else "SELECT pg_relation_filenode('receipts'), pg_relation_filenode('postings'),"
+                " pg_relation_filenode('transactions')"
+            )
+            rows = [tuple(row) for row in found]
+        engine.dispose()
+        return [*rows]
+
+    before = places()
+    upgrade(database, "0004")
+    assert places() == before

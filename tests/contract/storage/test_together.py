@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.storage.books import Books, a_count, charge, open_books
+from tests.contract.storage.books import BY, Books, a_count, charge, open_books
 
 from bandari.adapters.storage import Store, open_store
 from bandari.adapters.storage.database import Connection
 from bandari.domain.faults import OwnFault
 from bandari.domain.ledger import MAX_AMOUNT, Hold, Receipt, RunningCount
-from bandari.domain.pricing import TOKEN
+from bandari.domain.pricing import TOKEN, PriceRatio
 from bandari.service.ports import HoldAlreadyEnded, Placement
 
 MAX_INTEGER = 2**63 - 1
@@ -100,6 +100,7 @@ def _each_placed_once(steps: list[Step]) -> list[Step]:
     return kept
 
 
+END_USER = "é\n"
 OPEN, NEW = range(5), range(5, 9)
 """Numbers of holds that are open before (if there was money), and of those that are placed."""
 AMOUNTS = st.integers(0, 130)
@@ -133,8 +134,10 @@ class Side:
             amount,
             model=f"model {number}",
             created_ms=number,
-            end_user=(None, "é\n", "")[number % 3],
+            end_user=(None, END_USER, "")[number % 3],
             counted=a_count(number, 1) if number % 4 == 3 else None,
+            sub_wallet=("", "", END_USER, "nobody")[number // 2 % 4],
+            price_ratio=(PriceRatio(), PriceRatio(2, 3))[number % 2],
         )
 
     def write(self, at: int, step: Step) -> Callable[[], Awaitable[Any]]:
@@ -219,6 +222,8 @@ def test_a_batch_does_what_its_writes_do_one_by_one(
 
     async def side(store: Store, epoch: int) -> Side:
         customers = [await open_books(store, balance, epoch) for balance in balances]
+        for books, balance in zip(customers, balances, strict=True):
+            await books.credit(balance // 2 + 1, end_user=END_USER)
         one = Side(store, customers, prefix)
         for number, amount in zip(OPEN, before, strict=True):
             await store.ledger.place(one.hold(number, amount))
@@ -359,9 +364,13 @@ async def test_only_the_culprit_fails(books: Books) -> None:
 @pytest.mark.parametrize("text", ODD_TEXTS)
 async def test_every_text_survives(store: Store, text: str) -> None:
     books = await open_books(store)
-    other = await store.accounts.create_account(f"{text} & daughters", 1)
+    other = await store.accounts.create_account(f"{text} & daughters", 1, BY)
     one, two = f"{text}1", f"{text}2"
-    holds = [books.hold(hold_id, model=text, end_user=text) for hold_id in (one, two)]
+    if text:
+        await books.credit(1_000, end_user=text)
+    holds = [
+        books.hold(hold_id, model=text, end_user=text, sub_wallet=text) for hold_id in (one, two)
+    ]
     await all_at_once(store, [lambda hold=hold: store.ledger.place(hold) for hold in holds])
     ended = [
         charge(hold_id, target=text, finish_reason=text, reasoning_effort=text)
@@ -379,7 +388,7 @@ async def test_every_text_survives(store: Store, text: str) -> None:
 @pytest.mark.parametrize("asset", ODD_TEXTS)
 async def test_every_asset_and_account_survives(store: Store, asset: str) -> None:
     books = await open_books(store, 0)
-    account = await store.accounts.create_account(f"{asset}!", 1)
+    account = await store.accounts.create_account(f"{asset}!", 1, BY)
     books = Books(store, account, books.key, books.card, books.epoch)
     await books.credit(50, asset)
     await books.credit(10, TOKEN)

@@ -9,16 +9,17 @@ from typing import Any
 
 from tests.support.client import Client, request
 from tests.support.embedding_house import EmbeddingHouse
+from tests.support.key_ring import KEY, access_to, one_key
+from tests.support.memory_store import MemoryStore
+from tests.support.operated_house import administration_over, nothing_to_reload, reporting_over
+from tests.support.reports_in_memory import ReportsInMemory
 from tests.support.responses_in_memory import ResponsesInMemory
 from tests.support.samples import a_model
 from tests.support.small_house import SmallHouse
 
 from bandari.adapters.providers.protocols import PROTOCOLS
 from bandari.adapters.providers.upstream import Address, ProviderUpstream
-from bandari.domain import keys
 from bandari.domain.catalogue import Target
-from bandari.domain.keys import ApiKey
-from bandari.service.access import Access
 from bandari.service.counting import Counting
 from bandari.service.limiting import Limiter
 from bandari.service.responses import StoredResponses
@@ -28,18 +29,11 @@ from bandari.web.keys import KeyCheck
 from bandari.web.routes import House, routes
 from bandari.wire.dialect import Dialect
 
-PREFIX = "bd_test_"
-KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
 PATHS = {
     "chat_completions": "/v1/chat/completions",
     "messages": "/v1/messages",
     "responses": "/v1/responses",
 }
-
-
-class _OneKey:
-    async def find_key(self, digest: bytes) -> tuple[ApiKey, tuple[str, ...]]:
-        return ApiKey(3, 1, "amina", "k", "default", "…", 0), ("TOKEN",)
 
 
 class PlayedReply:
@@ -116,12 +110,12 @@ class Crossing:
             {"acme": provider},  # type: ignore[dict-item]
             model=a_model(targets=(Target("acme", "acme-1"),)),
         )
-        house = self.house
+        house, store = self.house, MemoryStore()
         self._app = App(
             routes(
                 House(
-                    keys=KeyCheck(Access(_OneKey(), house.clock, PREFIX)),  # type: ignore[arg-type]
-                    limiter=Limiter({}, house.clock),
+                    keys=KeyCheck(access_to(one_key(), house.clock)),
+                    limiter=Limiter(clock=house.clock),
                     inference=house.inference,
                     counting=Counting(house.models, house.upstreams, house.estimates),
                     embedding=EmbeddingHouse().embedding,
@@ -133,6 +127,9 @@ class Crossing:
                     settings=ChatSettings(),
                     now_s=lambda: 1_700_000_000,
                     obstacles=list,
+                    administration=administration_over(store, house.clock),
+                    reporting=reporting_over(ReportsInMemory(), store),
+                    reload=nothing_to_reload,
                 )
             ),
             house.metrics,

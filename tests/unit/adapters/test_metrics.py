@@ -49,6 +49,21 @@ def test_an_answer_is_open_until_it_ends():
     assert value(metrics, "bandari_first_token_seconds_sum", model="tiny") == 0.3
 
 
+def test_refused_guesses_are_counted_and_known_before_there_is_one():
+    metrics = PrometheusMetrics()
+    assert value(metrics, "bandari_refused_guesses_total") == 0
+    metrics.guess_refused()
+    assert value(metrics, "bandari_refused_guesses_total") == 1
+
+
+def test_who_wants_to_know_of_first_tokens_is_told():
+    told = []
+    metrics = PrometheusMetrics(on_first_token=lambda *first: told.append(first))
+    metrics.first_token("tiny", 0.3)
+    assert told == [("tiny", 0.3)]
+    assert value(metrics, "bandari_first_token_seconds_sum", model="tiny") == 0.3
+
+
 def test_a_histogram_counts_what_lies_within_each_bound():
     metrics = PrometheusMetrics()
     for seconds in (0.0001, 0.0003, 0.002, 7.0):

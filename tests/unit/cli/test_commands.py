@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.memory_store import MemoryStore
 
 import bandari as package
 from bandari.adapters.storage import StorageError
-from bandari.bootstrap import Listening
-from bandari.cli import COMMANDS, app, books, help_page, ledger, serve
+from bandari.bootstrap.serving import Listening
+from bandari.cli import COMMANDS, books, help_page, serve
 from bandari.cli.failure import CommandFailed
 from bandari.domain import keys
 from bandari.domain.faults import StoreUnavailable
@@ -45,28 +44,6 @@ RECEIPT = Receipt(
     ended_ms=1_700_000_001_000,
     finish_reason="stop",
 )
-
-
-@pytest.fixture
-def store(monkeypatch, tmp_path):
-    store = MemoryStore()
-    for module in (books, ledger):
-        monkeypatch.setattr(module, "open_books", store.open)
-    for name in ("BANDARI_CONFIG", "BANDARI_DATABASE_URL", "BANDARI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("BANDARI_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return store
-
-
-@pytest.fixture
-def bandari(store, capsys):
-    def bandari(*arguments: str) -> tuple[int, str, str]:
-        status = app.run(arguments)
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return bandari
 
 
 # Help
@@ -132,6 +109,7 @@ def test_account_credit(bandari, store):
     }
     assert store.transfers[1][-1] == "M-Pesa QK1"
     assert store.transfers[1][-2].startswith("cli")
+    assert store.audit[-1].who == store.transfers[1][-2]
 
 
 def test_account_show_in_json_is_exactly_this(bandari):
@@ -220,7 +198,7 @@ def test_receipt_show(bandari, store):
     ("arguments", "status", "line"),
     [
         (("acount",), 2, "there is no command 'acount'; known: account"),
-        (("zzz",), 2, "there is no command 'zzz'; known: serve, account, key"),
+        (("zzz",), 2, "there is no command 'zzz'; known: serve, account, key, user"),
         (("a\x1b[31m",), 2, "there is no command 'a\\x1b[31m'; known: "),
         (("--nonsense",), 2, ""),
         (("account", "nonsense"), 2, ""),
@@ -235,8 +213,9 @@ def test_receipt_show(bandari, store):
         (("account", "credit", "nobody", "9" * 5000), 2, ""),
         (("serve", "--port", "80.5"), 2, ""),
         (("account", "credit", "nobody", "-5"), 1, "The amount must be from 1 to"),
+        (("account", "adjust", "nobody", "5"), 2, ""),
         (("key", "revoke", "7"), 1, "There is no such key."),
-        (("receipt", "show", "x"), 1, "There is no receipt 'x'."),
+        (("receipt", "show", "x"), 1, "There is no such receipt."),
         (("account", "show", "a", "--config", "none.toml"), 2, "none.toml: cannot be read: No su"),
         (("chat", "hello"), 2, "no API key; give one with --key or in BANDARI_API_KEY"),
         (("serve", "--port", "70000"), 2, "--port: expected 0 to 65535, got 70000"),
@@ -309,7 +288,7 @@ def served(store, monkeypatch):
     """Runs ``serve`` up to the moment when it listens; keeps the settings it was given."""
     seen = []
 
-    def fake(settings, on_listening):
+    def fake(settings, on_listening, _):
         seen.append(settings)
 
         async def listen():
@@ -317,7 +296,7 @@ def served(store, monkeypatch):
 
         asyncio.run(listen())
 
-    monkeypatch.setattr(serve.bootstrap, "serve", fake)
+    monkeypatch.setattr(serve.serving, "serve", fake)
     return seen
 
 
@@ -355,7 +334,7 @@ def test_an_address_that_is_taken_is_named(bandari, monkeypatch):
     def fake(*_):
         raise OSError(errno.EADDRINUSE, "Address already in use")
 
-    monkeypatch.setattr(serve.bootstrap, "serve", fake)
+    monkeypatch.setattr(serve.serving, "serve", fake)
     assert bandari("serve", "--port", "9") == (
         1,
         "",

@@ -24,17 +24,30 @@ FAULTS = [
         (Reason.MALFORMED_KEY, 401, "malformed_api_key"),
         (Reason.UNKNOWN_KEY, 401, "invalid_api_key"),
         (Reason.REVOKED_KEY, 401, "revoked_api_key"),
+        (Reason.EXPIRED_KEY, 401, "expired_api_key"),
+        (Reason.TOO_MANY_FAILURES, 429, "too_many_failed_attempts"),
+        (Reason.SUSPENDED_ACCOUNT, 403, "account_suspended"),
+        (Reason.WRONG_NETWORK, 403, "network_not_allowed"),
+        (Reason.WRONG_SCOPE, 403, "scope_not_allowed"),
+        (Reason.WRONG_ROLE, 403, "role_not_allowed"),
         (Reason.INSUFFICIENT_BALANCE, 402, "insufficient_balance"),
-        (Reason.REQUESTS_PER_MINUTE, 429, "rate_limit_exceeded"),
-        (Reason.TOO_MANY_STREAMS, 429, "too_many_open_requests"),
+        (Reason.KEY_QUOTA, 429, "insufficient_quota"),
+        (Reason.SPEND_LIMIT, 429, "spend_limit_exceeded"),
+        (Reason.RATE_LIMIT, 429, "rate_limit_exceeded"),
+        (Reason.CONCURRENCY_LIMIT, 429, "concurrency_limit_exceeded"),
     ],
 )
 def test_a_refusal_is_the_callers(reason: Reason, status: int, code: str) -> None:
-    told = problem.of_refusal(Deny(reason, "No.", retry_after_ms=5))
+    told = problem.of_refusal(Deny(reason, "No."))
     assert (told.status, told.code, told.message) == (status, code, "No.")
     assert told.blame is Blame.CALLER
-    assert told.retry == (status == 429)
-    assert told.retry_after_ms == 5
+
+
+def test_a_refusal_is_worth_a_retry_if_it_says_when() -> None:
+    told = problem.of_refusal(Deny(Reason.RATE_LIMIT, "No.", retry_after_ms=5))
+    assert (told.retry, told.retry_after_ms) == (True, 5)
+    told = problem.of_refusal(Deny(Reason.KEY_QUOTA, "No."))
+    assert (told.retry, told.retry_after_ms) == (False, None)
 
 
 @pytest.mark.parametrize("reason", list(Reason))

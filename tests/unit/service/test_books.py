@@ -21,14 +21,15 @@ from bandari.domain.chat import ResponseFormat, Tool, ToolChoice
 from bandari.domain.faults import ContextLengthExceeded, StoreUnavailable
 from bandari.domain.ledger import Count
 from bandari.domain.outcome import Deny, Reason
+from bandari.domain.pricing import FULL_PRICE
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.books import (
     IMAGE_BOUND_TOKENS,
     MAX_PLACE_ATTEMPTS,
-    ROLL_TOKENS,
     Books,
     HoldRequest,
 )
+from bandari.service.reservation import ROLL_TOKENS
 
 PROMPT = 100
 """The bound of ``a_request``: its bytes and what a template may add."""
@@ -111,6 +112,8 @@ async def test_the_hold_says_whose_it_is_and_pins_the_price():
         created_ms=1000,
         end_user="zawadi",
         counted=None,
+        sub_wallet="",
+        price_ratio=FULL_PRICE,
     )
 
 

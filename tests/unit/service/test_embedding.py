@@ -109,9 +109,10 @@ async def test_a_card_with_a_price_per_request():
 
 
 async def test_the_end_user_is_kept():
+    """The principal's: who else the body may name has been seen at the edge."""
     house = EmbeddingHouse()
     _, receipt = await house.embedded(a_text(user="amina"))
-    assert receipt.end_user == "amina"
+    assert receipt.end_user is None
     run = await house.embedding.begin(replace(a_principal(), end_user="asha"), a_text(user="amina"))
     assert not isinstance(run, Deny)
     await run.result()

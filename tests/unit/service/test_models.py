@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.samples import TOKENS, a_model, a_request
+from tests.support.samples import TOKENS, a_model, a_principal, a_request
 
-from bandari.domain.catalogue import Defaults, Target
+from bandari.domain.catalogue import Defaults, Group, Target
 from bandari.domain.chat import Sampling
 from bandari.domain.faults import ModelNotFound
+from bandari.domain.keys import KeyPolicy
 from bandari.service.models import Models, OpenProvider, with_defaults
 
 FIKRA = a_model(id="fikra-pro", aliases=("fikra", "default"))
@@ -70,6 +71,44 @@ def test_the_nearest_ids_are_named(unknown, hint):
 def test_several_near_ids_are_joined_in_words():
     with pytest.raises(ModelNotFound, match=r"Did you mean '.*', '.*' or '.*'\?"):
         models().find("fikra-p")
+
+
+FIKRAS = a_principal(policy=KeyPolicy(models=("fikra-pro", "acme:llama*")))
+
+
+def test_what_a_principal_may_not_use_is_not_there():
+    assert list(models().all(FIKRAS)) == [FIKRA]
+    assert models().find("fikra-pro", FIKRAS) is models().find("fikra", FIKRAS) is FIKRA
+    assert models().find("acme:llama:70b", FIKRAS).owned_by == "acme"
+    for other in ("fikra-small", "acme:gemma"):
+        with pytest.raises(ModelNotFound):
+            models().find(other, FIKRAS)
+
+
+def test_it_is_told_of_like_one_that_never_was():
+    told = []
+    for there in (models(), Models([FIKRA], {}, None)):
+        with pytest.raises(ModelNotFound) as caught:
+            there.find("fikra-small", FIKRAS)
+        told.append((caught.value.message, caught.value.param))
+    assert told[0] == told[1]
+    assert "'fikra'" in told[0][0]
+
+
+def test_the_group_has_a_say_too():
+    principal = a_principal(group_terms=Group(name="default", models=("fikra-s*",)))
+    assert list(models().all(principal)) == [SMALL]
+    with pytest.raises(ModelNotFound, match="Did you mean 'fikra-small'"):
+        models().find("fikra-smal", principal)
+
+
+def test_others_can_take_their_place():
+    made = models("acme")
+    made.replace([SMALL])
+    assert list(made.all()) == [SMALL]
+    for gone in ("fikra-pro", "acme:llama", "llama"):
+        with pytest.raises(ModelNotFound):
+            made.find(gone)
 
 
 def test_a_very_long_id_is_shown_in_part():

@@ -88,3 +88,45 @@ async def test_what_is_cut_is_cut_in_the_order_in_which_it_began():
             entered.leave()
     await requests.drain(0.0, 0.0)
     assert order == [number for number in range(50) if number % 7 != 3]
+
+
+def entered(requests: OpenRequests, priority: int) -> int:
+    """How many are open when no more of that priority may enter."""
+    while True:
+        try:
+            requests.enter(priority)
+        except Overloaded:
+            return requests.count
+
+
+async def test_the_last_places_are_kept_for_higher_priorities():
+    requests = OpenRequests(100, [5, -3, 0, 5, 0])
+    assert [entered(requests, priority) for priority in (-3, 0, 5)] == [80, 90, 100]
+
+
+async def test_half_of_the_places_are_anybodys():
+    requests = OpenRequests(100, range(20))
+    assert [entered(requests, priority) for priority in (0, 14, 15, 19)] == [50, 50, 60, 100]
+
+
+async def test_with_one_priority_all_places_are_anybodys():
+    assert entered(OpenRequests(10, [3]), 3) == 10
+    assert entered(OpenRequests(10), 0) == 10
+    assert entered(OpenRequests(10), -5) == 10
+
+
+async def test_a_priority_that_is_not_in_use_ranks_below_those_above_it():
+    assert entered(OpenRequests(10, [3, 7]), 5) == 9
+    assert entered(OpenRequests(10, [3, 7]), 0) == 8
+
+
+async def test_somebody_may_enter_the_smallest_house():
+    assert entered(OpenRequests(1, range(9)), 0) == 1
+
+
+async def test_priorities_change_with_the_groups():
+    requests = OpenRequests(10, [0])
+    requests.rank([0, 1])
+    assert entered(requests, 0) == 9
+    requests.rank([0])
+    assert entered(requests, 0) == 10

@@ -20,7 +20,8 @@ from tests.support.samples import (
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Count, Ending
 from bandari.domain.usage import CountRule, Usage
-from bandari.service.books import ROLL_TOKENS, Books, HoldRequest
+from bandari.service.books import Books, HoldRequest
+from bandari.service.reservation import ROLL_TOKENS
 
 PROMPT = 100
 

@@ -12,7 +12,7 @@ from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Count, Ending, Hold, RunningCount
 from bandari.domain.usage import CountRule, Usage
 from bandari.service import upkeep
-from bandari.service.upkeep import repeat, settle_dead_holds
+from bandari.service.upkeep import repeat, roll_up_all, settle_dead_holds
 
 
 @pytest.fixture
@@ -129,6 +129,45 @@ async def test_a_step_is_repeated_whatever_becomes_of_it(caplog, failure, said):
     await stopped(loop)
     assert len(done) == 3
     assert said in caplog.text
+
+
+class Backlog:
+    """Receipts that are not added up yet."""
+
+    def __init__(self, *chunks):
+        self.chunks = list(chunks)
+        self.asked = []
+
+    async def roll_up(self, limit):
+        self.asked.append(limit)
+        return self.chunks.pop(0) if self.chunks else 0
+
+
+async def test_a_backlog_is_added_up_chunk_by_chunk():
+    backlog = Backlog(500, 500, 3)
+    assert await roll_up_all(backlog) == 1003
+    assert backlog.asked == [upkeep.RECEIPTS_AT_ONCE] * 4
+
+
+async def test_usage_is_added_up_again_and_again(monkeypatch):
+    monkeypatch.setattr(upkeep, "ROLL_UP_INTERVAL_S", 0)
+    house = KeepingHouse()
+    backlog = Backlog(*[500] * 5, 0, 1)
+    is_done = asyncio.Event()
+    roll_up = backlog.roll_up
+
+    async def watched(limit):
+        if not backlog.chunks:
+            is_done.set()
+        return await roll_up(limit)
+
+    backlog.roll_up = watched
+    loops = upkeep.start_loops(
+        house.inference, house.books, house.clock, house.metrics, reports=backlog
+    )
+    await is_done.wait()
+    for loop in loops:
+        await stopped(loop)
 
 
 @pytest.mark.parametrize("keeps", [True, False])

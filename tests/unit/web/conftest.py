@@ -7,23 +7,20 @@ from typing import Any
 import pytest
 from tests.support.client import Client, start
 from tests.support.embedding_house import EmbeddingHouse
+from tests.support.key_ring import KEY, access_to, one_key, rate_of
+from tests.support.memory_store import MemoryStore
+from tests.support.operated_house import administration_over, nothing_to_reload, reporting_over
+from tests.support.reports_in_memory import ReportsInMemory
 from tests.support.responses_in_memory import ResponsesInMemory
 from tests.support.small_house import SmallHouse
 
-from bandari.domain import keys
-from bandari.domain.catalogue import Group
-from bandari.domain.keys import ApiKey
-from bandari.service.access import Access
 from bandari.service.counting import Counting
-from bandari.service.limiting import Limiter
+from bandari.service.latencies import Latencies
 from bandari.service.responses import StoredResponses
 from bandari.web.app import App
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.routes import House, routes
-
-PREFIX = "bd_test_"
-KEY = keys.spell(PREFIX, b"k" * keys.SECRET_BYTES)
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -31,26 +28,20 @@ def pytest_asyncio_loop_factories(config, item):
     return getattr(item.module, "LOOPS", {"asyncio": asyncio.new_event_loop})
 
 
-class OneKey:
-    """The port ``Keys``, with one key in it."""
-
-    async def find_key(self, digest: bytes):
-        if digest != keys.digest(KEY):
-            return None
-        return ApiKey(3, 1, "amina", "k", "default", "…", 0), ("TOKEN",)
-
-
 class Front:
-    """The application over a small house, and a client to it."""
+    """The application over a small house, and a client to it. ``ring`` has the keys."""
 
     def __init__(self, house: SmallHouse, *, rate: int | None = None, **settings: int) -> None:
+        self.ring = one_key()
+        self.groups = rate_of(rate)
+        self.latencies = Latencies()
         self.house = house
         self.metrics = house.metrics
         self.obstacles: list[str] = []
         self.logged: list[tuple[str, str, int, float]] = []
         self.stored = ResponsesInMemory()
         self.responses = StoredResponses(self.stored, house.clock, epoch=1, retention_ms=60_000)
-        self.rate, self.settings = rate, settings
+        self.settings = settings
         self.app = self._app(self.responses)
 
     def another_server(self) -> App:
@@ -60,12 +51,12 @@ class Front:
         )
 
     def _app(self, responses: StoredResponses) -> App:
-        house = self.house
+        house, store = self.house, MemoryStore()
         return App(
             routes(
                 House(
-                    keys=KeyCheck(Access(OneKey(), house.clock, PREFIX)),
-                    limiter=Limiter({"default": Group("default", self.rate)}, house.clock),
+                    keys=KeyCheck(access_to(self.ring, house.clock, self.groups, house.metrics)),
+                    limiter=house.limiter,
                     inference=house.inference,
                     counting=Counting(house.models, house.upstreams, house.estimates),
                     models=house.models,
@@ -75,6 +66,10 @@ class Front:
                     responses=responses,
                     now_s=lambda: 1_700_000_000,
                     obstacles=lambda: self.obstacles,
+                    administration=administration_over(store, house.clock),
+                    reporting=reporting_over(ReportsInMemory(), store),
+                    reload=nothing_to_reload,
+                    latencies=self.latencies,
                 )
             ),
             house.metrics,

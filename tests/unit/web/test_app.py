@@ -73,32 +73,99 @@ async def test_otherwise_one_is_made(given):
         ("/openai/v1/models", "/v1/models"),
         ("/models/bandari-1", "/v1/models/bandari-1"),
         ("/v1/models/", "/v1/models"),
-        ("/v1/healthz", "/healthz"),
+        ("/v1/models/bandari-1/", "/v1/models/bandari-1"),
+        ("/v1//models//bandari-1", "/v1/models/bandari-1"),
+        ("/v1/responses/resp_1/cancel/", "/v1/responses/resp_1/cancel"),
+        ("/v1/responses/compact/", "/v1/responses/compact"),
+        ("/openai/v1/embeddings", "/v1/embeddings"),
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/v1/chat/compeltions", "/v1/chat/completions"),
+        ("/v1/chat", "/v1/chat/completions"),
+        ("/v1/embedding", "/v1/embeddings"),
+        ("/v1/message", "/v1/messages"),
+        ("/V1/Chat/Completions", "/v1/chat/completions"),
+        ("/v1/MODELS/Bandari-1", "/v1/models/Bandari-1"),
+        ("/api/v1/llm/chat/completions/", "/api/v1/llm/chat/completions"),
+        ("/api/v1/llm/v1/chat/completions", "/api/v1/llm/chat/completions"),
+        ("/llm/models", "/api/v1/llm/models"),
+        ("/v1/chat/completions/stream", "/api/v1/llm/chat/completions/stream"),
     ],
 )
 async def test_a_wrong_url_is_told_the_right_one(app, path, right):
     client = await request(app, "POST", path)
     assert client.status == 404
+    assert client.headers["content-type"] == "application/json"
     error = error_of(client)
     assert (error["code"], error["type"]) == ("not_found", "invalid_request_error")
+    base = "/api/v1/llm" if right.startswith("/api") else "/v1"
     assert f"There is nothing at {path}." in error["message"]
-    assert f"The right URL is {right}" in error["message"]
+    assert f"The right URL is {right} (base URL: …{base})." in error["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/wp-admin", "/" + "x" * 5000])
-async def test_where_nothing_was_meant_the_base_url_is_explained(app, path):
+async def test_what_belongs_to_no_base_url_is_named_without(app):
+    client = await request(app, "GET", "/v1/healthz")
+    assert error_of(client)["message"].endswith("The right URL is /healthz.")
+
+
+async def test_a_wrong_url_with_a_wrong_method_is_told_both(app):
+    client = await request(app, "GET", "/chat/completions")
+    assert client.status == 404
+    assert "The right URL is /v1/chat/completions" in error_of(client)["message"]
+    assert error_of(client)["message"].endswith("It answers POST only.")
+    client = await request(app, "POST", "/chat/completions")
+    assert "only" not in error_of(client)["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "url"),
+    [
+        ("/", "/v1", "/v1/chat/completions"),
+        ("/v1", "/v1", "/v1/chat/completions"),
+        ("/v1/", "/v1", "/v1/chat/completions"),
+        ("/api/v1", "/v1", "/v1/chat/completions"),
+        ("/v1/nothing", "/v1", "/v1/chat/completions"),
+        ("/v1/audio/speech", "/v1", "/v1/chat/completions"),
+        ("/v1/threads/thread_1/messages", "/v1", "/v1/chat/completions"),
+        ("/wp-admin", "/v1", "/v1/chat/completions"),
+        ("/" + "x" * 5000, "/v1", "/v1/chat/completions"),
+        ("/" + "x/" * 5000, "/v1", "/v1/chat/completions"),
+        ("/api/v1/llm", "/api/v1/llm", "/api/v1/llm/chat/completions"),
+        ("/admin/v1", "/admin/v1", "/admin/v1/accounts"),
+    ],
+)
+async def test_where_nothing_was_meant_the_base_url_is_explained(app, path, base, url):
     client = await request(app, "GET", path)
     assert client.status == 404
-    assert "base URL ends in /v1" in error_of(client)["message"]
-    assert len(error_of(client)["message"]) < 500
+    message = error_of(client)["message"]
+    assert f"base URL ends in {base}, for example http://HOST{base};" in message
+    assert f" http://HOST{url}." in message
+    assert len(message) < 500
 
 
-async def test_a_wrong_method_is_told_the_right_one(app):
-    client = await request(app, "GET", "/v1/chat/completions")
-    assert (client.status, client.headers["allow"]) == (405, "POST")
-    assert "Use POST /v1/chat/completions" in error_of(client)["message"]
-    client = await request(app, "DELETE", "/v1/models")
+@pytest.mark.parametrize(
+    ("method", "path", "right"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("GET", "/v1/messages", "POST"),
+        ("GET", "/api/v1/llm/chat/completions", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("DELETE", "/v1/models", "GET"),
+        ("PUT", "/v1/chat/completions", "POST"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_one(app, method, path, right):
+    client = await request(app, method, path)
+    assert (client.status, client.headers["allow"]) == (405, right)
+    base = "/api/v1/llm" if path.startswith("/api") else "/v1"
+    assert error_of(client)["message"] == (
+        f"{path} does not answer {method}. Use {right} {path} (base URL: …{base})."
+    )
+
+
+async def test_of_a_long_path_a_part_is_repeated(app):
+    client = await request(app, "PUT", "/v1/models/" + "x" * 5000)
     assert client.status == 405
+    assert len(error_of(client)["message"]) < 500
 
 
 async def test_head_is_get_without_the_body(app):
@@ -240,3 +307,40 @@ async def test_the_most_exact_route_answers_and_knows_the_id(path: str, answered
         Route("/v1/things", GET=endpoint("all")),
     )
     assert (await request(app, "GET", path)).body == answered.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "answered"),
+    [
+        ("/a/b", "one ('b',)"),
+        ("/a/b/users", "users ('b',)"),
+        ("/a/b/users/c", "user ('b', 'c')"),
+        ("/a/b/users/c/d", "user ('b', 'c/d')"),
+        ("/a/b/users/c/moves", "moves ('b', 'c')"),
+        ("/a/b/users/c/d/moves", "moves ('b', 'c/d')"),
+        ("/a/b/users/moves", "user ('b', 'moves')"),
+        ("/a/b/users/a\nb", "user ('b', 'a\\nb')"),
+        ("/a/b.c/users/{end_user}", "user ('b.c', '{end_user}')"),
+        ("/a/b/other", None),
+        ("/a/b/", None),
+        ("/a//users", None),
+        ("/a/b/users/", None),
+    ],
+)
+async def test_a_path_may_have_several_names(path: str, answered: str | None) -> None:
+    """Those of end users are anything; others are one segment."""
+
+    def endpoint(name: str) -> Endpoint:
+        async def answer(exchange: Exchange) -> None:
+            await exchange.respond(200, b"text/plain", f"{name} {exchange.path_ids}".encode())
+
+        return answer
+
+    app = app_of(
+        Route("/a/{account}/users/{end_user}", GET=endpoint("user")),
+        Route("/a/{account}", GET=endpoint("one")),
+        Route("/a/{account}/users/{end_user}/moves", GET=endpoint("moves")),
+        Route("/a/{account}/users", GET=endpoint("users")),
+    )
+    client = await request(app, "GET", path)
+    assert (client.body.decode() if client.status == 200 else None) == answered

@@ -26,7 +26,6 @@ from bandari.domain.faults import (
     UpstreamOverloaded,
 )
 from bandari.domain.ledger import Ending
-from bandari.web.admission import duration
 
 
 def house_with(*steps, balance: int = 1_000_000, **options) -> SmallHouse:
@@ -382,21 +381,3 @@ async def test_a_server_that_drains(front):
     await house.inference.drain(0)
     client = await front(house).chat()
     assert (client.status, error_of(client)["code"]) == (503, "draining")
-
-
-@pytest.mark.parametrize(
-    ("milliseconds", "spelled"),
-    [
-        (0, "0ms"),
-        (12, "12ms"),
-        (999, "999ms"),
-        (1000, "1s"),
-        (1500, "1.5s"),
-        (59_999, "59.999s"),
-        (60_000, "1m0s"),
-        (360_000, "6m0s"),
-        (61_250, "1m1.25s"),
-    ],
-)
-def test_a_duration_is_spelled_as_openai_does(milliseconds, spelled):
-    assert duration(milliseconds) == spelled

@@ -129,6 +129,13 @@ def test_an_example_can_be_pasted_into_a_shell(reader):
     assert not [line for line in lines if "/healthz" in line and "Authorization" in line]
 
 
+def test_an_operators_example_has_an_admin_key(reader):
+    lines = [text for text in reader.text if text.startswith("curl")]
+    for line in lines:
+        assert ("$BANDARI_ADMIN_KEY" in line) is ("/admin/v1/" in line)
+    assert len([line for line in lines if "-X PATCH" in line]) == 3
+
+
 def test_a_quotation_mark_does_not_end_an_example():
     described = document()
     body = described["paths"]["/v1/completions"]["post"]["requestBody"]["content"]

@@ -10,13 +10,11 @@ import pytest
 from tests.support.client import Client, start
 from tests.support.embedding_house import EmbeddingHouse, ScriptedEmbeddings, vectors
 from tests.support.gates import Gate, until, until_idle
-from tests.unit.web.conftest import KEY, PREFIX, OneKey
+from tests.support.key_ring import KEY, access_to, one_key, rate_of
 
-from bandari.domain.catalogue import Group
 from bandari.domain.faults import StoreUnavailable, UpstreamOverloaded
+from bandari.domain.keys import KeyPolicy
 from bandari.domain.ledger import Ending
-from bandari.service.access import Access
-from bandari.service.limiting import Limiter
 from bandari.web.admission import Admission
 from bandari.web.app import App, Route
 from bandari.web.chat_settings import ChatSettings
@@ -26,10 +24,17 @@ from bandari.web.keys import KeyCheck
 PATH = "/v1/embeddings"
 
 
-def app(house: EmbeddingHouse, rate: int | None = None, **settings: int) -> App:
+def app(
+    house: EmbeddingHouse,
+    rate: int | None = None,
+    policy: KeyPolicy | None = None,
+    **settings: int,
+) -> App:
+    ring = one_key()
+    ring.add(policy=policy)
     admission = Admission(
-        KeyCheck(Access(OneKey(), house.clock, PREFIX)),
-        Limiter({"default": Group("default", rate)}, house.clock),
+        KeyCheck(access_to(ring, house.clock, rate_of(rate))),
+        house.limiter,
         house.metrics,
         ChatSettings(**settings),
     )
@@ -91,6 +96,21 @@ async def test_what_had_no_effect_is_told():
     house = EmbeddingHouse(ScriptedEmbeddings(ignored=("truncate", "weird\nname")))
     client = await asked(house)
     assert client.headers["x-bandari-ignored"] == "truncate, weird?name"
+
+
+@pytest.mark.parametrize(("models", "status"), [(("gpt-*",), 404), (("bandari-*",), 200)])
+async def test_a_model_that_the_key_may_not_use_is_not_there(models, status):
+    client = Client(b'{"model":"bandari-1","input":"x"}')
+    headers = (("authorization", f"Bearer {KEY}"),)
+    served = app(EmbeddingHouse(), policy=KeyPolicy(models=models))
+    await start(served, client, "POST", PATH, headers)
+    assert client.status == status
+
+
+async def test_the_end_user_that_the_body_names():
+    house = EmbeddingHouse()
+    client = await asked(house, user="juma")
+    assert house.books.receipts[client.headers["x-bandari-receipt"]].end_user == "juma"
 
 
 async def test_the_limits_of_the_key_are_told_and_kept():

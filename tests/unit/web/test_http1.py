@@ -17,6 +17,7 @@ from tests.support.visitor import Visitor
 from bandari.domain.faults import Fault
 from bandari.web.exchange import UNWANTED_BYTES, ClientLeft, Exchange
 from bandari.web.http1 import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, MAX_WAITING
+from bandari.web.sources import TrustedProxies
 
 LOOPS = {"virtual": VirtualLoop}
 
@@ -430,6 +431,76 @@ async def test_one_request_is_answered_at_a_time():
     visitor = Visitor(app)
     assert len(await visitor.asks(GET * 3, GET)) == 4
     assert most == 1
+
+
+# -- where a request comes from --------------------------------------------------------------------
+
+PROXIES = TrustedProxies(("10.0.0.0/8",))
+PROXY, STRANGER = ("10.0.0.1", 4000), ("198.51.100.7", 4000)
+
+
+def from_(*lines: bytes) -> bytes:
+    return b"\r\n".join((b"GET / HTTP/1.1", b"host: x", *lines, b"", b""))
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies", "lines", "source"),
+    [
+        (STRANGER, None, (), "198.51.100.7"),
+        (None, None, (), ""),
+        (STRANGER, None, (b"x-forwarded-for: 203.0.113.9",), "198.51.100.7"),
+        (PROXY, None, (b"x-forwarded-for: 203.0.113.9",), "10.0.0.1"),
+        (STRANGER, PROXIES, (b"x-forwarded-for: 203.0.113.9",), "198.51.100.7"),
+        (None, PROXIES, (b"x-forwarded-for: 203.0.113.9",), ""),
+        (PROXY, PROXIES, (), "10.0.0.1"),
+        (PROXY, PROXIES, (b"X-Forwarded-For: 203.0.113.9",), "203.0.113.9"),
+        (PROXY, PROXIES, (b"x-forwarded-for: 1.1.1.1, 203.0.113.9, 10.9.9.9",), "203.0.113.9"),
+        (
+            PROXY,
+            PROXIES,
+            (b"x-forwarded-for: 1.1.1.1", b"accept: */*", b"X-Forwarded-For: 203.0.113.9"),
+            "203.0.113.9",
+        ),
+        (
+            PROXY,
+            PROXIES,
+            (b"x-forwarded-for: 203.0.113.9", b"x-forwarded-for: 10.2.2.2"),
+            "203.0.113.9",
+        ),
+        (
+            PROXY,
+            PROXIES,
+            (b"connection: upgrade", b"upgrade: h2c", b"x-forwarded-for: 203.0.113.9"),
+            "203.0.113.9",
+        ),
+    ],
+)
+async def test_the_source_is_the_peer_or_whom_a_trusted_proxy_asks_for(
+    peer, proxies, lines, source
+):
+    seen = Seen()
+    visitor = Visitor(seen, peer=peer, proxies=proxies)
+    (answered,) = await visitor.asks(from_(*lines))
+    assert answered.status == 200
+    assert [exchange.source for exchange in seen.begun] == [source]
+    assert seen.begun[0].header(b"host") == "x"
+
+
+async def test_what_a_proxy_said_of_one_request_is_not_said_of_the_next():
+    seen = Seen()
+    visitor = Visitor(seen, peer=PROXY, proxies=PROXIES)
+    trailed = b"0\r\nx-forwarded-for: 1.1.1.1\r\n\r\n"
+    await visitor.asks(from_(b"x-forwarded-for: 203.0.113.9"), CHUNKED, trailed, from_())
+    sources = [exchange.source for exchange in seen.begun]
+    assert sources == ["203.0.113.9", "10.0.0.1", "10.0.0.1"]
+
+
+async def test_behind_a_proxy_headers_are_kept_as_ever():
+    seen = Seen()
+    visitor = Visitor(seen, peer=PROXY, proxies=PROXIES)
+    await visitor.asks(from_(b"X-A: first", b"x-a: second", b"accept: a", b"accept: b"))
+    assert seen.begun[0].header(b"x-a") == "first"
+    assert seen.begun[0].header(b"accept") == "a"
 
 
 # -- expectations, upgrades, versions --------------------------------------------------------------

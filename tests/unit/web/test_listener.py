@@ -16,6 +16,7 @@ from tests.support.gates import Gate, until
 from bandari.web import listener, timed_connection
 from bandari.web.exchange import Exchange
 from bandari.web.http1 import App
+from bandari.web.sources import TrustedProxies
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 """Sockets behave a little differently on each."""
@@ -119,6 +120,23 @@ async def test_who_is_not_answered_is_closed_and_who_is_is_waited_for():
             await asyncio.open_connection(*bound.getsockname())
     _idle_writer.close()
     busy_writer.close()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "source"), [(None, "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.9")]
+)
+async def test_where_a_request_comes_from(trusted, source):
+    async def app(exchange: Exchange) -> None:
+        await exchange.respond(200, b"text/plain", exchange.source.encode())
+
+    proxies = TrustedProxies(trusted) if trusted else None
+    with closing(listener.bind("127.0.0.1", 0)) as bound:
+        async with listener.listening(app, bound, proxies):
+            reader, writer = await asyncio.open_connection(*bound.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(source)) == source.encode()
+            writer.close()
 
 
 async def test_many_come_at_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from itertools import chain
 
@@ -17,10 +18,14 @@ from bandari.domain.bounds import Bounds
 from bandari.domain.faults import Fault
 from bandari.domain.outcome import Deny, Reason
 from bandari.domain.problem import of_fault, of_refusal
+from bandari.service.administration import AlreadyExists, KeyRevoked, TooLittleFree
+from bandari.service.operators import LastOwner, UserDisabled
 from bandari.service.recording import RecordingFull
+from bandari.web.admin.reload import InvalidConfiguration
 from bandari.web.openapi import operation
 from bandari.web.openapi.document import SECTIONS, document
-from bandari.web.openapi.errors import EITHER, FAILURES, MESSAGES, OPENAI, TYPED
+from bandari.web.openapi.errors import EITHER, MESSAGES, OPENAI, TYPED
+from bandari.web.openapi.own_errors import ADMIN, OWN
 from bandari.wire.chat_completions import fields as chat_fields
 from bandari.wire.completions import fields as completions_fields
 from bandari.wire.embeddings import fields as embeddings_fields
@@ -122,10 +127,46 @@ def test_twins_are_the_same():
 async def test_what_needs_a_key_says_so(front):
     app = front(SmallHouse()).app
     for method, path, each in OPERATIONS:
-        client = await request(app, method, path.replace("{id}", "x"), body=b"{}")
+        client = await request(app, method, re.sub(r"\{\w+\}", "1", path), body=b"{}")
         needs_key = each.get("security") != []
         assert (client.status == 401) is needs_key, (method, path)
         DESCRIBED.check_answer(method, path, client.status, client.headers, client.body)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v1/chat/completions", ()),
+        ("/api/v1/llm/chat/completions/stream", ()),
+        ("/v1/completions", ()),
+        ("/v1/responses", ()),
+        ("/v1/embeddings", ()),
+        ("/v1/messages", ()),
+        ("/v1/messages", (("anthropic-version", "2023-06-01"),)),
+        ("/v1/messages/count_tokens", ()),
+    ],
+)
+async def test_what_is_told_of_limits_is_described(front, key, path, headers):
+    """Also with what goes wrong behind the door."""
+    app = front(SmallHouse(), rate=1).app
+    headers = [("authorization", f"Bearer {key}"), *headers]
+    seen = []
+    for status in (400, 429):
+        client = await request(app, "POST", path, headers=headers, body=b"{}")
+        assert client.status == status
+        DESCRIBED.check_answer("POST", path, status, client.headers, client.body)
+        seen += client.headers
+    assert "x-ratelimit-remaining-requests" in seen
+    assert "x-bandari-limit" in seen
+
+
+def test_what_needs_an_admin_key_says_so():
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    for _, path, each in OPERATIONS:
+        is_admins = path.startswith("/admin/")
+        named = [scheme for choice in each.get("security", []) for scheme in choice]
+        assert named == (["adminBearer", "adminKey"] if is_admins else [])
+        assert all(name in schemes for name in named)
 
 
 async def test_the_deprecated_surface_is_marked_and_says_so(front):
@@ -227,7 +268,20 @@ def test_every_body_has_an_example():
 
 def all_faults(kind: type[Fault] = Fault) -> set[type[Fault]]:
     found = {each for each in vars(faults).values() if isinstance(each, type)}
-    return {each for each in found | {RecordingFull} if issubclass(each, kind)}
+    return {each for each in found | ELSEWHERE if issubclass(each, kind)}
+
+
+ELSEWHERE = {
+    RecordingFull,
+    AlreadyExists,
+    InvalidConfiguration,
+    KeyRevoked,
+    LastOwner,
+    TooLittleFree,
+    UserDisabled,
+}
+"""Faults of one use case, which stand beside it."""
+PROTOCOLS = (OPENAI, TYPED, MESSAGES, EITHER, OWN, ADMIN)
 
 
 NOT_OF_AN_OPERATION = {405}
@@ -238,16 +292,19 @@ def test_every_code_is_told_with_its_status_and_no_other():
     codes = {(fault.status, fault.code) for fault in all_faults()}
     problems = [of_refusal(Deny(reason, "")) for reason in Reason]
     codes |= {(problem.status, problem.code) for problem in problems}
-    told = {(status, code) for status, failure in FAILURES.items() for code in failure.codes}
+    told = {
+        (status, code)
+        for protocol in PROTOCOLS
+        for status, failure in protocol.failures.items()
+        for code in failure.codes
+    }
     assert sorted(code for code in codes - told if code[0] not in NOT_OF_AN_OPERATION) == []
     assert sorted(told - codes) == []
 
 
-@pytest.mark.parametrize(
-    "protocol", [OPENAI, TYPED, MESSAGES, EITHER], ids=lambda protocol: protocol.name
-)
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 def test_every_error_fits_its_envelope(protocol):
-    for status in FAILURES:
+    for status in protocol.failures:
         answer = DOCUMENT["components"]["responses"].get(f"{protocol.name}{status}")
         if answer is None:
             continue

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 from tests.support.described import Described, events_of
 from tests.support.samples import a_model
 
-from bandari.domain.catalogue import Endpoint
+from bandari.domain.accounts import AccountPolicy, Role
+from bandari.domain.allowance import Limits, Quota
+from bandari.domain.audit_log import AuditEntry
+from bandari.domain.catalogue import Endpoint, Group
 from bandari.domain.chat import Seal
 from bandari.domain.embeddings import Embeddings, EncodingFormat
+from bandari.domain.estimate import Basis
 from bandari.domain.events import (
     ChoiceFinished,
     Event,
@@ -27,15 +32,22 @@ from bandari.domain.events import (
     TopLogprob,
 )
 from bandari.domain.faults import UpstreamInterrupted
+from bandari.domain.keys import KeyPolicy, Scope
+from bandari.domain.ledger import Ending, Line
 from bandari.domain.problem import of_fault
-from bandari.domain.usage import Usage
+from bandari.domain.reports import Dimension
+from bandari.domain.usage import CountRule, Usage
 from bandari.service.inference import Opening
 from bandari.web import surface
+from bandari.web.openapi import samples
 from bandari.web.openapi.document import document
+from bandari.wire.admin import answers
+from bandari.wire.admin import bodies as admin_bodies
 from bandari.wire.chat_completions import models as openai
 from bandari.wire.embeddings.encode_answer import encode_answer
 from bandari.wire.messages import models as anthropic
 from bandari.wire.messages.encode_answer import PING
+from bandari.wire.reports import bodies
 from bandari.wire.responses.compaction import CompactionEncoder
 from bandari.wire.responses.decode_request import decode_request
 from bandari.wire.responses.encode_answer import StreamEncoder, WholeEncoder
@@ -229,9 +241,129 @@ def steps(generator):
 
 def test_models_are_described_in_both_forms():
     for encode, name in (
-        (openai.encode_model, "Model"),
+        (partial(openai.encode_model, latency_of=lambda _: 210), "Model"),
+        (partial(openai.encode_model, latency_of=lambda _: None), "Model"),
         (anthropic.encode_model, "AnthropicModel"),
     ):
         DESCRIBED.check(name, json.loads(encode(a_model(), 1_700_000_000)))
     values = DESCRIBED.schema("Model")["properties"]["endpoints"]["items"]["enum"]
     assert values == list(Endpoint)
+
+
+# -- what operators and customers are told ---------------------------------------------------------
+
+FULL_LIMITS = Limits(
+    requests_per_minute=1,
+    requests_per_hour=2,
+    requests_per_day=3,
+    tokens_per_minute=4,
+    tokens_per_hour=5,
+    tokens_per_day=6,
+    concurrent_requests=7,
+    spend_per_day={"KES": 8},
+    spend_per_month={"KES": 9},
+)
+FULL_KEY = structs.replace(
+    samples.KEY,
+    policy=KeyPolicy(
+        scopes=tuple(Scope),
+        models=("gpt-*",),
+        quota=Quota(lifetime=1, per_day=2, per_month=3),
+        limits=FULL_LIMITS,
+        networks=("10.0.0.0/8",),
+        expires_ms=9,
+    ),
+    former_hint="x",
+    former_expires_ms=5,
+    revoked_ms=6,
+)
+FULL_POLICY = AccountPolicy(
+    limits=FULL_LIMITS,
+    end_user_limits=FULL_LIMITS,
+    names_end_users=False,
+    needs_sub_wallets=True,
+    is_suspended=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Account", answers.account(structs.replace(samples.ACCOUNT, policy=FULL_POLICY))),
+        ("Account", answers.account(samples.ACCOUNT, (samples.WALLET, samples.SUB_WALLET))),
+        ("EndUser", answers.end_user(structs.replace(samples.END_USER, limits=None))),
+        ("EndUser", answers.end_user(structs.replace(samples.END_USER, limits=FULL_LIMITS), ())),
+        ("Key", answers.key(FULL_KEY)),
+        ("NewKey", answers.new_key("x", samples.KEY)),
+        ("User", answers.user(structs.replace(samples.USER, disabled_ms=5))),
+        ("NewUser", answers.new_user("x", samples.USER)),
+        ("Group", answers.group(samples.GROUP)),
+        ("Group", answers.group(Group(name="x", limits_together=FULL_LIMITS))),
+        ("ConfiguredModel", answers.model(a_model(limits=FULL_LIMITS, aliases=("x",)))),
+        ("AuditEntry", answers.audit_entry(samples.AUDIT_ENTRY)),
+        ("AuditEntry", answers.audit_entry(AuditEntry(1, 2, "w", "a", "s"))),
+    ],
+)
+def test_what_operators_are_told_is_described(name, value):
+    DESCRIBED.check(name, json.loads(answers.encode(value)))
+
+
+@pytest.mark.parametrize("tells_target", [True, False])
+@pytest.mark.parametrize("basis", [None, Basis(1, 2, 3)])
+def test_receipts_are_described(tells_target, basis):
+    receipt = structs.replace(samples.RECEIPT, basis=basis, end_user=None, finish_reason=None)
+    spell = {"tells_target": tells_target}
+    DESCRIBED.check("Receipt", json.loads(bodies.receipt_body(receipt, **spell)))
+    DESCRIBED.check("ReceiptList", json.loads(bodies.receipts_body([receipt], 5, **spell)))
+    for line in bodies.receipt_lines([receipt] * 2, **spell).splitlines():
+        DESCRIBED.check("ReceiptEntry", json.loads(line))
+
+
+@pytest.mark.parametrize("by", [(), (Dimension.DAY,), tuple(set(Dimension) - {Dimension.DAY})])
+def test_usage_is_described(by):
+    row = structs.replace(samples.USAGE_ROW, account="a", key_id=1, end_user="", model="m")
+    DESCRIBED.check("UsageReport", json.loads(bodies.usage_body([row], by)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Limits", Limits),
+        ("Quota", Quota),
+        ("KeyPolicy", KeyPolicy),
+        ("AccountPolicy", AccountPolicy),
+        ("NewAccountRequest", admin_bodies.NewAccount),
+        ("AccountChangeRequest", admin_bodies.AccountChange),
+        ("CreditRequest", admin_bodies.Credit),
+        ("AdjustmentRequest", admin_bodies.Adjustment),
+        ("TransferRequest", admin_bodies.Transfer),
+        ("EndUserRequest", admin_bodies.EndUserChange),
+        ("NewKeyRequest", admin_bodies.NewKeyOf),
+        ("KeyChangeRequest", admin_bodies.KeyChange),
+        ("RotationRequest", admin_bodies.Rotation),
+        ("NewUserRequest", admin_bodies.NewUserOf),
+        ("RoleRequest", admin_bodies.RoleChange),
+    ],
+)
+def test_every_field_that_is_read_is_described(name, kind):
+    schema = DESCRIBED.schema(name)
+    fields = structs.fields(kind)
+    assert schema["properties"].keys() == {field.name for field in fields}
+    assert set(schema.get("required", ())) == {field.name for field in fields if field.required}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "values"),
+    [
+        ("KeyPolicy", "scopes", Scope),
+        ("User", "role", Role),
+        ("AdjustmentRequest", "line", Line),
+        ("ReceiptEntry", "ending", Ending),
+        ("ReceiptEntry", "rule", CountRule),
+        ("UsageReport", "by", Dimension),
+    ],
+)
+def test_every_value_is_described(name, field, values):
+    described = DESCRIBED.schema(name)["properties"][field]
+    listed = described.get("items", described)["enum"]
+    assert {value for value in listed if value is not None} == {*values}

@@ -40,8 +40,9 @@ def deny(reason: Reason, retry_after_ms: int | None = None) -> Deny:
         (RequestTimeout(), 408, "false"),
         (deny(Reason.UNKNOWN_KEY), 401, "false"),
         (deny(Reason.INSUFFICIENT_BALANCE), 402, "false"),
-        (deny(Reason.REQUESTS_PER_MINUTE), 429, "true"),
-        (deny(Reason.TOO_MANY_STREAMS), 429, "true"),
+        (deny(Reason.RATE_LIMIT, 500), 429, "true"),
+        (deny(Reason.KEY_QUOTA), 429, "false"),
+        (deny(Reason.CONCURRENCY_LIMIT, 500), 429, "true"),
         (OwnFault(), 500, "true"),
         (UpstreamRefused(), 502, "false"),
         (UpstreamOverloaded(), 503, "true"),
@@ -73,7 +74,7 @@ async def test_the_body_is_openais_envelope():
 async def test_when_to_come_back_is_said_in_milliseconds_and_in_seconds_rounded_up(
     milliseconds, seconds
 ):
-    client = await told(deny(Reason.REQUESTS_PER_MINUTE, milliseconds))
+    client = await told(deny(Reason.RATE_LIMIT, milliseconds))
     assert client.headers["retry-after-ms"] == str(milliseconds)
     assert client.headers["retry-after"] == seconds
 
@@ -97,7 +98,7 @@ async def test_a_wrong_method_says_which_are_right():
 
 async def test_metrics_hear_of_every_problem():
     metrics = RecordedMetrics()
-    await told(deny(Reason.REQUESTS_PER_MINUTE), metrics)
+    await told(deny(Reason.RATE_LIMIT), metrics)
     await told(UpstreamOverloaded(), metrics)
     await told(OwnFault(), metrics)
     assert metrics.of("problem_told") == [

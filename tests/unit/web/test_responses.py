@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.support.client import Client, request, start
 from tests.support.gates import Gate
+from tests.support.key_ring import a_key
 from tests.support.scripted_upstream import Script, ScriptedUpstream, answer, text
 from tests.support.small_house import SmallHouse
 
 from bandari.domain.faults import UnsupportedField, UpstreamInterrupted
-from bandari.domain.keys import ApiKey
 from bandari.wire.sse import SseDecoder, SseEvent
 
 PATH = "/v1/responses"
@@ -163,15 +163,11 @@ async def test_a_conversation_goes_on(desk):
     ]
 
 
-async def test_anothers_response_is_not_there(desk, monkeypatch):
+async def test_anothers_response_is_not_there(desk):
     at = desk(house_with(*answer("Nzuri.")))
     made = told(await at.make())
-
-    async def another(self, digest: bytes):
-        return ApiKey(4, 2, "juma", "k", "default", "…", 0), ("TOKEN",)
-
     at.house.clock.pass_ms(10_000)
-    monkeypatch.setattr("tests.unit.web.conftest.OneKey.find_key", another)
+    at.front.ring.add(key=a_key(id=4, account_id=2, account="juma"))
     for method, path in (
         ("GET", ""),
         ("DELETE", ""),

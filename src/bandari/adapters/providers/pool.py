@@ -75,6 +75,11 @@ class Pool:
         self._idle.setdefault(self._open[connection], []).append(connection)
         self._call_next()
 
+    def close_idle(self) -> None:
+        """Those that nobody uses now."""
+        for connection in [each for kept in self._idle.values() for each in kept]:
+            connection.close()
+
     def close(self) -> None:
         """For good: what runs is interrupted, and what is asked for later is unreachable."""
         self._is_closed = True

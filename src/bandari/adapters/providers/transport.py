@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Protocol
 
@@ -106,10 +106,15 @@ class HttpTransport:
             idle_s=timeouts.idle_connection_ms / 1000,
             max_connections=max_connections,
         )
-        self._head = lru_cache(MAX_HEADS)(self._spelled_head)
+        self._head = lru_cache(MAX_HEADS)(partial(_request_head, self._proxies))
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> _Post:
         return _Post(self, url, headers, body)
+
+    def retire(self) -> None:
+        """Serve what runs, and who still asks, and keep no connection for another request."""
+        self._keep_alive = False
+        self._pool.close_idle()
 
     async def close(self) -> None:
         self._pool.close()
@@ -143,16 +148,19 @@ class HttpTransport:
             raise
         return connection
 
-    def _spelled_head(self, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Origin, bytes]:
-        target = target_of(url)
-        own = [("host", target.host), ("user-agent", "bandari")]
-        path = target.path
-        proxy = None if target.origin.is_tls else self._proxies.for_origin(target.origin)
-        if proxy is not None:
-            path = f"http://{target.host}{path}"
-            if proxy.authorization is not None:
-                own.append(("proxy-authorization", proxy.authorization))
-        return target.origin, spelled_head("POST", path, (*own, *headers))
+
+def _request_head(
+    proxies: Proxies, url: str, headers: tuple[tuple[str, str], ...]
+) -> tuple[Origin, bytes]:
+    target = target_of(url)
+    own = [("host", target.host), ("user-agent", "bandari")]
+    path = target.path
+    proxy = None if target.origin.is_tls else proxies.for_origin(target.origin)
+    if proxy is not None:
+        path = f"http://{target.host}{path}"
+        if proxy.authorization is not None:
+            own.append(("proxy-authorization", proxy.authorization))
+    return target.origin, spelled_head("POST", path, (*own, *headers))
 
 
 class _Post:

@@ -7,7 +7,8 @@ SQLite's own online backup is not used: it begins again whenever another process
 busy server it either never ends or, in one step, holds its snapshot as long as the copying takes.
 
 Responses are no part of the books and may be larger than all the rest, so those that were there at
-that moment are copied after it, each as it is then.
+that moment are copied after it, each as it is then. What is added up of the receipts is not copied:
+the server that opens the copy adds them up again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from sqlalchemy import Select, Table, func, select, tuple_
 from bandari.adapters.storage.database import Connection, Database, Row, StorageError
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.moment import Moment
-from bandari.adapters.storage.schema import metadata, postings, receipts, responses, transactions
+from bandari.adapters.storage.schema import (
+    metadata,
+    postings,
+    receipts,
+    responses,
+    transactions,
+    usage_hours,
+    usage_progress,
+)
 from bandari.adapters.storage.sqlite import SqliteDatabase
 from bandari.adapters.storage.statements import compiled, constant, first, given
 
@@ -33,7 +42,10 @@ PAGE_RESPONSES = 8
 """Few, because each may be as large as ``domain.responses`` allows."""
 
 _APPENDED = (transactions, postings, receipts)
-_CHANGING = [table for table in metadata.sorted_tables if table not in (*_APPENDED, responses)]
+_DERIVED = (usage_hours, usage_progress)
+_CHANGING = [
+    table for table in metadata.sorted_tables if table not in (*_APPENDED, *_DERIVED, responses)
+]
 
 
 class BackupExists(StorageError):

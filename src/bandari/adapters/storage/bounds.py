@@ -5,6 +5,13 @@ from __future__ import annotations
 from bandari.domain.ledger import MAX_AMOUNT, Count
 from bandari.domain.usage import Usage
 
+MAX_ROWS = 1_000_000
+"""How many rows a list has at most, whoever asks for how many."""
+MAX_TEXT_BYTES = 256 * 1024
+"""How large the JSON of a policy, or of one side of an entry of the audit log, may be."""
+MAX_NAME_CHARACTERS = 512
+"""How long the name of an end user may be: PostgreSQL's indexes take 2,704 bytes."""
+
 
 def check_amount(amount: int, least: int = 0) -> None:
     """Refuse an amount that no posting may have."""
@@ -35,3 +42,20 @@ def check_text(*texts: str | None) -> None:
             raise ValueError("a text has no NUL characters")
         if not text.isascii():
             text.encode()
+
+
+def check_end_user(name: str) -> None:
+    """Refuse what cannot name an end user: nothing, what is no text, and what fits no index."""
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise ValueError(f"an end user's name has 1 to {MAX_NAME_CHARACTERS} characters")
+    check_text(name)
+
+
+def fits(number: int) -> bool:
+    """Whether it can be the id of a row. One that is too large would fail a whole batch."""
+    return 0 <= number <= MAX_AMOUNT
+
+
+def page_after(after: int, limit: int) -> tuple[int, int]:
+    """What a list begins after, and its length, as SQL can take them."""
+    return min(max(after, 0), MAX_AMOUNT), min(max(limit, 0), MAX_ROWS)

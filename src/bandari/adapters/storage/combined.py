@@ -21,6 +21,7 @@ from bandari.adapters.storage.rows import (
     Ended,
     basis_row,
     count_row,
+    ratio_row,
     receipt_of,
     receipt_row,
     usage_row,
@@ -29,6 +30,7 @@ from bandari.adapters.storage.schema import Int64, accounts, receipts, wallets
 from bandari.adapters.storage.statements import (
     BASIS,
     COUNT,
+    RATIO,
     RECEIPT,
     USAGE,
     HotStatements,
@@ -39,7 +41,11 @@ from bandari.adapters.storage.statements import (
 from bandari.domain.ledger import Charge, Hold, Line, Receipt, TransactionKind, Wallet
 from bandari.service.ports import Placement
 
-_HOLD = ("amount", "epoch", "key_id", "rate_card_id", "model", "created_ms", "end_user", *COUNT)
+_HOLD = (
+    *("amount", "epoch", "key_id", "rate_card_id", "model", "created_ms", "end_user"),
+    *COUNT,
+    *RATIO,
+)
 _TEXTS = frozenset({"id", "model", "end_user", "rule", "target", "ending"})
 _TEXTS |= {"finish_reason", "reasoning_effort"}
 _CHARGE = (*USAGE, "rule", "ending", "ended_ms", "target", "finish_reason", "reasoning_effort")
@@ -53,7 +59,8 @@ def _given(*names: str) -> str:
 PLACE = f"""
 WITH reserved AS (
     UPDATE wallets SET held = held + %(amount)s
-    WHERE account_id = %(account_id)s AND asset = %(asset)s AND balance - held >= %(amount)s
+    WHERE account_id = %(account_id)s AND end_user = %(sub_wallet)s AND asset = %(asset)s
+        AND balance - held >= %(amount)s
     RETURNING id, balance, held
 ), placed AS (
     INSERT INTO holds (id, wallet_id, {", ".join(_HOLD)})
@@ -66,7 +73,9 @@ SELECT id, balance, held FROM reserved
 POST = f"""
 WITH ended AS (
     DELETE FROM holds WHERE id = %(id)s
-    RETURNING wallet_id, amount, key_id, rate_card_id, model, created_ms, end_user
+    RETURNING
+        wallet_id, amount, key_id, rate_card_id, model, created_ms, end_user,
+        ratio_numerator, ratio_denominator
 ), taken AS (
     UPDATE wallets SET balance = balance - %(amount)s, held = held - ended.amount FROM ended
     WHERE wallets.id = ended.wallet_id AND balance - held + ended.amount >= %(amount)s
@@ -86,15 +95,18 @@ WITH ended AS (
 ), receipted AS (
     INSERT INTO receipts (
         id, transaction_id, wallet_id, key_id, rate_card_id, model, created_ms, end_user,
+        ratio_numerator, ratio_denominator,
         amount, overrun, balance_after, {", ".join((*_CHARGE, *BASIS))}
     )
     SELECT
         {_given("id")}, entered.id, taken.id, key_id, rate_card_id, model, created_ms, end_user,
+        ratio_numerator, ratio_denominator,
         {_given("amount")}, 0, balance, {_given(*_CHARGE, *BASIS)}
     FROM ended, taken, entered
 )
 SELECT
     wallet_id, amount, key_id, rate_card_id, model, created_ms, end_user,
+    ratio_numerator, ratio_denominator,
     (SELECT version FROM rate_cards WHERE id = ended.rate_card_id),
     taken.asset, taken.balance, (SELECT name FROM accounts WHERE id = taken.account_id)
 FROM ended LEFT JOIN taken ON true
@@ -131,9 +143,11 @@ class CombinedEntries:
         self._wallet = compiled(
             dialect,
             select(wallets.c.id, wallets.c.balance, wallets.c.held).where(
-                wallets.c.account_id == given("account_id"), wallets.c.asset == given("asset")
+                wallets.c.account_id == given("account_id"),
+                wallets.c.end_user == given("sub_wallet"),
+                wallets.c.asset == given("asset"),
             ),
-            *("account_id", "asset"),
+            *("account_id", "sub_wallet", "asset"),
         )
         free = wallets.c.balance - wallets.c.held
         self._take_charge = compiled(
@@ -168,18 +182,21 @@ class CombinedEntries:
         row = execute(PLACE, place_parameters(hold)).fetchone()
         is_placed = row is not None
         if row is None:
-            row = execute(self._wallet, (hold.account_id, hold.asset)).fetchone()
+            row = execute(self._wallet, (hold.account_id, hold.sub_wallet, hold.asset)).fetchone()
             if row is None:
                 return Placement(False, None)
         wallet_id, balance, held = row
-        return Placement(is_placed, Wallet(wallet_id, hold.account_id, hold.asset, balance, held))
+        return Placement(
+            is_placed,
+            Wallet(wallet_id, hold.account_id, hold.asset, balance, held, hold.sub_wallet),
+        )
 
     def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
         row = connection.cursor.execute(POST, post_parameters(charge)).fetchone()
         if row is None:
             return None
-        ended = Ended(*row[:8])
-        asset, balance, account = row[8:]
+        ended = Ended(*row[:10])
+        asset, balance, account = row[10:]
         if asset is None:
             return self._post_overrun(connection, charge, ended)
         return receipt_of(charge, ended, asset, charge.amount, balance, account)
@@ -226,6 +243,7 @@ def place_parameters(hold: Hold) -> dict[str, Any]:
     return {
         "id": hold.id,
         "account_id": hold.account_id,
+        "sub_wallet": hold.sub_wallet,
         "asset": hold.asset,
         "amount": hold.amount,
         "epoch": hold.epoch,
@@ -235,6 +253,7 @@ def place_parameters(hold: Hold) -> dict[str, Any]:
         "created_ms": hold.created_ms,
         "end_user": hold.end_user,
         **dict(zip(COUNT, count_row(hold.counted), strict=True)),
+        **dict(zip(RATIO, ratio_row(hold.price_ratio), strict=True)),
     }
 
 

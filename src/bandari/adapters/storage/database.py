@@ -18,8 +18,9 @@ from bandari.domain.ledger import Charge, Hold, Receipt
 from bandari.service.ports import Placement
 
 Row = tuple[Any, ...]
-Lock = str | int
-"""What an operation will change: a hold's id (text), or an account's (number)."""
+Lock = str | tuple[int, str]
+"""What an operation will change: a hold's wallet, by the hold's id, or somebody's wallets: an
+account's own, by its id and an empty text, or an end user's, by its id and his name."""
 
 
 class StorageError(Exception):
@@ -94,10 +95,11 @@ class Connection(Protocol):
         """Start a transaction that may write."""
         ...
 
-    def settled(self) -> int | None:
+    def settled(self, wait_s: float | None = None) -> int | None:
         """The highest number up to which no transaction can appear any more.
 
-        None if that cannot be said soon. To be asked for outside of transactions.
+        None if that cannot be said within ``wait_s`` (None: as long as an audit may wait). To be
+        asked for outside of transactions.
         """
         ...
 

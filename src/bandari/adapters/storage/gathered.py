@@ -18,8 +18,8 @@ from typing import Any
 from msgspec import Struct, json
 
 from bandari.adapters.storage.database import Connection, Cursor
-from bandari.adapters.storage.rows import Ended, count_row, receipt_of, receipt_row
-from bandari.adapters.storage.statements import COUNT, RECEIPT
+from bandari.adapters.storage.rows import Ended, count_row, ratio_row, receipt_of, receipt_row
+from bandari.adapters.storage.statements import COUNT, RATIO, RECEIPT
 from bandari.domain.ledger import Charge, Hold, Line, Receipt, TransactionKind, Wallet
 from bandari.service.ports import Placement
 
@@ -32,6 +32,7 @@ class _OpenWallet(Struct, array_like=True):
     asset: str
     balance: int
     held: int
+    end_user: str
     account: str
 
     @property
@@ -39,10 +40,12 @@ class _OpenWallet(Struct, array_like=True):
         return self.balance - self.held
 
 
-_WALLET = "json_array(wallets.id, account_id, wallets.asset, balance, held, accounts.name)"
+_WALLET = """json_array(
+    wallets.id, account_id, wallets.asset, balance, held, wallets.end_user, accounts.name
+)"""
 _ENDED = """json_array(
-    wallet_id, holds.amount, key_id, rate_card_id, holds.model, holds.created_ms, end_user,
-    rate_cards.version
+    wallet_id, holds.amount, key_id, rate_card_id, holds.model, holds.created_ms, holds.end_user,
+    ratio_numerator, ratio_denominator, rate_cards.version
 )"""
 _READ = f"""
 SELECT CASE WHEN ? THEN (
@@ -55,14 +58,21 @@ SELECT CASE WHEN ? THEN (
 ) END, CASE WHEN ? THEN (
     SELECT json_group_array({_WALLET})
     FROM json_each(?) AS paying
-    CROSS JOIN wallets ON account_id = paying.value
+    CROSS JOIN wallets ON account_id = paying.value AND wallets.end_user = ''
+    CROSS JOIN accounts ON accounts.id = account_id
+) END, CASE WHEN ? THEN (
+    SELECT json_group_array({_WALLET})
+    FROM json_each(?) AS paying
+    CROSS JOIN wallets ON account_id = json_extract(paying.value, '$[0]')
+        AND wallets.end_user = json_extract(paying.value, '$[1]')
     CROSS JOIN accounts ON accounts.id = account_id
 ) END, (
     SELECT coalesce(max(id), 0) FROM transactions
 )
 """
-"""The open holds of these ids with their wallets, the wallets of these accounts, and the number of
-the last transaction. CROSS JOIN means: in this order. Each is asked for only if there is need.
+"""The open holds of these ids with their wallets, these accounts' own wallets, the wallets of these
+end users (each an account's id and a name), and the number of the last transaction. CROSS JOIN
+means: in this order. Each is asked for only if there is need.
 """
 
 _SET_COUNT = f"UPDATE holds SET {', '.join(f'{name} = ?' for name in COUNT)} WHERE id = ?"
@@ -113,6 +123,7 @@ _insert_holds = _insert(
     "holds",
     *("id", "wallet_id", "amount", "epoch", "key_id", "rate_card_id", "model"),
     *("created_ms", "end_user"),
+    *RATIO,
 )
 _insert_receipts = _insert("receipts", *RECEIPT)
 _insert_postings = _insert(
@@ -151,19 +162,24 @@ class _Batch:
     def __init__(self, cursor: Cursor, charges: Sequence[Charge], holds: Sequence[Hold]) -> None:
         self._cursor = cursor
         hold_ids = json.encode([charge.hold_id for charge in charges]).decode()
-        account_ids = json.encode({hold.account_id for hold in holds}).decode()
-        wanted = (len(charges), hold_ids, len(holds), account_ids)
-        ending, paying, last = cursor.execute(_READ, wanted).fetchone()
+        accounts = {hold.account_id for hold in holds if not hold.sub_wallet}
+        end_users = {(hold.account_id, hold.sub_wallet) for hold in holds if hold.sub_wallet}
+        wanted = (
+            *(len(charges), hold_ids),
+            *(len(accounts), json.encode(accounts).decode()),
+            *(len(end_users), json.encode(end_users).decode() if end_users else None),
+        )
+        ending, *paying, last = cursor.execute(_READ, wanted).fetchone()
         self._wallets: dict[int, _OpenWallet] = {}
-        self._paying: dict[tuple[int, str], _OpenWallet] = {}
+        self._paying: dict[tuple[int, str, str], _OpenWallet] = {}
         self._open: dict[str, tuple[Ended, _OpenWallet]] = {}
         if ending is not None:
             for hold_id, ended, wallet in _open_holds.decode(ending):
                 self._open[hold_id] = ended, self._wallets.setdefault(wallet.id, wallet)
-        if paying is not None:
-            for wallet in _wallets.decode(paying):
+        for found in paying:
+            for wallet in _wallets.decode(found) if found is not None else ():
                 now = self._wallets.setdefault(wallet.id, wallet)
-                self._paying[now.account_id, now.asset] = now
+                self._paying[now.account_id, now.end_user, now.asset] = now
         self._last_transaction: int = last
         self._touched: dict[int, _OpenWallet] = {}
         # Values of rows, one row's after the other's.
@@ -207,7 +223,7 @@ class _Batch:
 
     def place(self, hold: Hold) -> Placement:
         """Set the hold's amount aside if its wallet has as much free."""
-        wallet = self._paying.get((hold.account_id, hold.asset))
+        wallet = self._paying.get((hold.account_id, hold.sub_wallet, hold.asset))
         if wallet is None:
             return Placement(False, None)
         is_placed = wallet.free >= hold.amount
@@ -224,12 +240,20 @@ class _Batch:
                 hold.model,
                 hold.created_ms,
                 hold.end_user,
+                *ratio_row(hold.price_ratio),
             )
             if hold.counted is not None:
                 self._counts.append((*count_row(hold.counted), hold.id))
         return Placement(
             is_placed,
-            Wallet(wallet.id, wallet.account_id, wallet.asset, wallet.balance, wallet.held),
+            Wallet(
+                wallet.id,
+                wallet.account_id,
+                wallet.asset,
+                wallet.balance,
+                wallet.held,
+                wallet.end_user,
+            ),
         )
 
     def write(self) -> None:

@@ -10,28 +10,23 @@ from sqlalchemy import func, insert, select, update
 
 from bandari.adapters.storage import verify
 from bandari.adapters.storage.bounds import check_amount, check_count, check_text
-from bandari.adapters.storage.database import Connection, Database
+from bandari.adapters.storage.database import Connection, Database, Row
 from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.reader import Reader
-from bandari.adapters.storage.rows import count_row
-from bandari.adapters.storage.schema import (
-    accounts,
-    epochs,
-    holds,
-    rate_cards,
-    receipts,
-    wallets,
-)
+from bandari.adapters.storage.rows import basis_read, count_row, ratio_read, receipt_read
+from bandari.adapters.storage.schema import epochs, holds, rate_cards, receipts, wallets
 from bandari.adapters.storage.statements import (
     COUNT,
+    RATIO,
     HotStatements,
     compiled,
     constant,
     first,
     given,
+    read_receipts,
 )
-from bandari.domain.estimate import Basis, Experience, Ratios
+from bandari.domain.estimate import Experience
 from bandari.domain.ledger import (
     Charge,
     Count,
@@ -81,6 +76,8 @@ class ColdStatements:
                     holds.c.created_ms,
                     holds.c.end_user,
                     *(holds.c[name] for name in COUNT),
+                    wallets.c.end_user,
+                    *(holds.c[name] for name in RATIO),
                     rate_cards.c.model,
                     rate_cards.c.asset,
                     rate_cards.c.input_per_million,
@@ -116,32 +113,7 @@ class ColdStatements:
         )
         self.receipt = compiled(
             dialect,
-            select(
-                receipts.c.id,
-                accounts.c.name,
-                receipts.c.key_id,
-                receipts.c.model,
-                receipts.c.target,
-                wallets.c.asset,
-                receipts.c.amount,
-                receipts.c.overrun,
-                receipts.c.balance_after,
-                rate_cards.c.version,
-                *(receipts.c[name] for name in COUNT),
-                receipts.c.ending,
-                receipts.c.created_ms,
-                receipts.c.ended_ms,
-                receipts.c.end_user,
-                receipts.c.finish_reason,
-                receipts.c.reasoning_effort,
-                wallets.c.account_id,
-            )
-            .select_from(
-                receipts.join(wallets, wallets.c.id == receipts.c.wallet_id)
-                .join(accounts, accounts.c.id == wallets.c.account_id)
-                .join(rate_cards, rate_cards.c.id == receipts.c.rate_card_id)
-            )
-            .where(receipts.c.id == given("id")),
+            read_receipts().add_columns(wallets.c.account_id).where(receipts.c.id == given("id")),
             "id",
         )
 
@@ -168,10 +140,12 @@ class SqlLedger:
 
     async def place(self, hold: Hold) -> Placement:
         check_amount(hold.amount)
-        check_text(hold.id, hold.asset, hold.model, hold.end_user)
+        check_text(hold.id, hold.asset, hold.model, hold.end_user, hold.sub_wallet)
         if hold.counted is not None:
             check_count(hold.counted)
-        placement = await self._writer.run_together((hold.account_id,), self._enter, hold)
+        placement = await self._writer.run_together(
+            ((hold.account_id, hold.sub_wallet),), self._enter, hold
+        )
         assert isinstance(placement, Placement), "a hold is answered with its placement"
         return placement
 
@@ -233,7 +207,7 @@ class SqlLedger:
     def _dead_holds(self, connection: Connection, limit: int) -> Sequence[tuple[Hold, RateCard]]:
         connection.close_dead_epochs()
         rows = connection.cursor.execute(self._cold.dead_holds, (limit,)).fetchall()
-        return [(_hold(row), _rate_card(row[21:])) for row in rows]
+        return [_dead_hold(row) for row in rows]
 
     def _enter(
         self, connection: Connection, batch: Sequence[Charge | Hold]
@@ -279,21 +253,13 @@ class SqlLedger:
         row = connection.cursor.execute(self._cold.receipt, (receipt_id,)).fetchone()
         if row is None or account_id not in (None, row[-1]):
             return None
-        fields = [
-            *row[:10],
-            Usage(*row[10:15]),
-            CountRule(row[15]),
-            _basis(row[16:21]),
-            Ending(row[21]),
-            *row[22:-1],
-        ]
-        return Receipt(*fields)
+        return receipt_read(row)
 
     def _experience(self, connection: Connection) -> Mapping[str, Experience]:
         known: dict[str, Experience] = {}
         rows = connection.cursor.execute(self._cold.latest_receipts).fetchall()
         for row in reversed(rows):
-            target, rule, ending, basis = row[0], row[6], row[12], _basis(row[7:12])
+            target, rule, ending, basis = row[0], row[6], row[12], basis_read(row[7:12])
             if rule == CountRule.REPORTED and ending == Ending.COMPLETED and basis is not None:
                 before = known.get(target, Experience())
                 known[target] = before.plus(Usage(*row[1:6]), basis)
@@ -303,25 +269,17 @@ class SqlLedger:
         return int(connection.cursor.execute(self._cold.open_holds).fetchone()[0])
 
 
-def _basis(row: tuple[Any, ...]) -> Basis | None:
-    if row[0] is None:
-        return None
-    input_bytes, images, output_bytes, input_ratio, output_ratio = row
-    return Basis(input_bytes, images, output_bytes, Ratios(input_ratio, output_ratio))
-
-
-def _count(row: tuple[Any, ...]) -> Count | None:
+def _count(row: Row) -> Count | None:
     if row[0] is None:
         return None
     # Revision 0001 kept no rule.
     rule = CountRule.COUNTED if row[5] is None else CountRule(row[5])
-    return Count(Usage(*row[:5]), rule, _basis(row[6:]))
+    return Count(Usage(*row[:5]), rule, basis_read(row[6:]))
 
 
-def _hold(row: tuple[Any, ...]) -> Hold:
-    fields = [*row[:10], _count(row[10:21])]
-    return Hold(*fields)
-
-
-def _rate_card(row: tuple[Any, ...]) -> RateCard:
-    return RateCard(*row)
+def _dead_hold(row: Row) -> tuple[Hold, RateCard]:
+    """A hold and its pinned card; the card's ratio is the hold's."""
+    ratio = ratio_read(row[22], row[23])
+    hold: list[Any] = [*row[:10], _count(row[10:21]), row[21], ratio]
+    card: list[Any] = [*row[24:], ratio]
+    return Hold(*hold), RateCard(*card)

@@ -31,9 +31,11 @@ from sqlalchemy import (
     NullPool,
     Table,
     Text,
+    and_,
     any_,
     create_engine,
     event,
+    func,
     select,
     union_all,
 )
@@ -92,14 +94,23 @@ _LOST = frozenset({"57P01", "57P02", "57P03"})
 _UNAVAILABLE = ("25006", "08", "53", "57", "58")
 
 _dialect = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+_owners = (
+    func.unnest(given("account_ids", ARRAY(BigInteger)), given("end_users", ARRAY(Text)))
+    .table_valued("account_id", "end_user")
+    .render_derived(name="owners")
+)
 _TAKE = compiled(
     _dialect,
     select(wallets.c.id)
     .where(
         wallets.c.id.in_(
             union_all(
-                select(wallets.c.id).where(
-                    wallets.c.account_id == any_(given("account_ids", ARRAY(BigInteger)))
+                select(wallets.c.id).join(
+                    _owners,
+                    and_(
+                        wallets.c.account_id == _owners.c.account_id,
+                        wallets.c.end_user == _owners.c.end_user,
+                    ),
                 ),
                 select(holds.c.wallet_id).where(holds.c.id == any_(given("hold_ids", ARRAY(Text)))),
             )
@@ -107,7 +118,7 @@ _TAKE = compiled(
     )
     .order_by(wallets.c.id)
     .with_for_update(key_share=True),
-    *("account_ids", "hold_ids"),
+    *("account_ids", "end_users", "hold_ids"),
 )
 # Two statements in one message: the number costs no round trip.
 _BEGIN = b"BEGIN; SELECT pg_current_xact_id()::text"
@@ -171,12 +182,12 @@ class PostgresqlConnection:
         assert row is not None, "a function has a value"
         self.transaction = f"{self._incarnation}/{row[0]}"
 
-    def settled(self) -> int | None:
+    def settled(self, wait_s: float | None = None) -> int | None:
         # A number is given before its transaction is committed. But whoever has one has written to
         # a wallet or a hold before, so it is among those that run now, and they come to an end.
         (number,) = self.cursor.execute(_LAST_TRANSACTION).fetchone()
         (later,) = self.cursor.execute(_NEXT_TO_BEGIN).fetchone()
-        deadline = monotonic() + MAX_SETTLING_S
+        deadline = monotonic() + (MAX_SETTLING_S if wait_s is None else wait_s)
         while later is not None:
             (oldest,) = self.cursor.execute(_OLDEST_RUNNING).fetchone()
             if oldest >= later:
@@ -199,9 +210,11 @@ class PostgresqlConnection:
 
     def take(self, locks: Sequence[Lock]) -> None:
         if len(locks) > 1:
-            account_ids = list({lock for lock in locks if isinstance(lock, int)})
+            owners = {lock for lock in locks if not isinstance(lock, str)}
+            account_ids = [account_id for account_id, _ in owners]
+            end_users = [end_user for _, end_user in owners]
             hold_ids = list({lock for lock in locks if isinstance(lock, str)})
-            self.cursor.execute(_TAKE, (account_ids, hold_ids)).fetchall()
+            self.cursor.execute(_TAKE, (account_ids, end_users, hold_ids)).fetchall()
 
     def epoch_opened(self, epoch: int, now_ms: int) -> None:  # noqa: ARG002
         # Before the epoch is committed, so that nobody ever sees it without its lock.

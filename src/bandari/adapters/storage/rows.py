@@ -1,15 +1,19 @@
-"""Counts and receipts as rows: the values of the columns that ``statements.COUNT`` and ``RECEIPT``
-name, in their order.
+"""Counts, price ratios and receipts as rows: the values of the columns that ``statements`` names,
+in its order; and back.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
+from bandari.adapters.storage.database import Row
 from bandari.adapters.storage.statements import BASIS, COUNT
-from bandari.domain.estimate import Basis
-from bandari.domain.ledger import Charge, Count, Receipt
-from bandari.domain.usage import Usage
+from bandari.domain.estimate import Basis, Ratios
+from bandari.domain.ledger import Charge, Count, Ending, Receipt
+from bandari.domain.pricing import FULL_PRICE, PriceRatio
+from bandari.domain.usage import CountRule, Usage
 
 
 class Ended(Struct, frozen=True, array_like=True):
@@ -22,6 +26,8 @@ class Ended(Struct, frozen=True, array_like=True):
     model: str
     created_ms: int
     end_user: str | None
+    ratio_numerator: int
+    ratio_denominator: int
     rate_card_version: int
 
 
@@ -52,6 +58,36 @@ def basis_row(basis: Basis | None) -> tuple[int | None, ...]:
     return (basis.input_bytes, basis.images, basis.output_bytes, ratios.input, ratios.output)
 
 
+def ratio_row(ratio: PriceRatio) -> tuple[int, int]:
+    return (ratio.numerator, ratio.denominator)
+
+
+def ratio_read(numerator: int, denominator: int) -> PriceRatio:
+    # Nearly all are this one, and to make another checks it.
+    return FULL_PRICE if numerator == denominator else PriceRatio(numerator, denominator)
+
+
+def basis_read(row: Row) -> Basis | None:
+    if row[0] is None:
+        return None
+    input_bytes, images, output_bytes, input_ratio, output_ratio = row
+    return Basis(input_bytes, images, output_bytes, Ratios(input_ratio, output_ratio))
+
+
+def receipt_read(row: Row) -> Receipt:
+    """The receipt of a row whose first columns are those of ``statements.read_receipts``."""
+    fields: list[Any] = [
+        *row[:10],
+        Usage(*row[10:15]),
+        CountRule(row[15]),
+        basis_read(row[16:21]),
+        Ending(row[21]),
+        *row[22:27],
+        ratio_read(row[27], row[28]),
+    ]
+    return Receipt(*fields)
+
+
 def receipt_of(
     charge: Charge, ended: Ended, asset: str, taken: int, balance: int, account: str
 ) -> Receipt:
@@ -77,6 +113,7 @@ def receipt_of(
         ended.end_user,
         charge.finish_reason,
         charge.reasoning_effort,
+        ratio_read(ended.ratio_numerator, ended.ratio_denominator),
     )
 
 
@@ -104,4 +141,5 @@ def receipt_row(
         receipt.finish_reason,
         receipt.reasoning_effort,
         *basis_row(receipt.basis),
+        *ratio_row(receipt.price_ratio),
     )

@@ -5,6 +5,8 @@ Rule 2: ``postings`` is read by tools outside this repository: its column ``amou
 per asset and per transaction.
 Rule 3: only what is still running is a row of ``holds``; ending a hold deletes it.
 Rule 4: ``responses`` is no part of the books. Nothing in them points at it, and it may be emptied.
+Rule 5: ``usage_hours`` can be derived from ``receipts`` again, and never says more than they do.
+Rule 6: a policy is the JSON of its struct in ``domain``; what is not said has its default.
 
 Signs: what Bandari owes to customers is positive. A credit is (+ wallet, - line); a charge is
 (- wallet, + revenue, and - overruns for what the wallet could not cover).
@@ -59,13 +61,53 @@ def _basis() -> tuple[Column[int], ...]:
     )
 
 
+def _ratio() -> tuple[Column[int], ...]:
+    """The price ratio of the key's group, pinned as the rate card is."""
+    return (
+        Column("ratio_numerator", Int64, nullable=False, server_default="1"),
+        Column("ratio_denominator", Int64, nullable=False, server_default="1"),
+    )
+
+
+def _policy() -> Column[str]:
+    return Column("policy", Text, nullable=False, server_default="{}")
+
+
 accounts = Table(
     "accounts",
     metadata,
     _id(),
     Column("name", Text, nullable=False),
     Column("created_ms", Int64, nullable=False),
+    _policy(),
     UniqueConstraint("name"),
+)
+
+# Those of whom an account has said something: limits of their own, or a wallet.
+end_users = Table(
+    "end_users",
+    metadata,
+    Column("account_id", Int64, ForeignKey("accounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_ms", Int64, nullable=False),
+    # The JSON of ``Limits``; NULL where they are the account's for all its end users.
+    Column("limits", Text),
+    PrimaryKeyConstraint("account_id", "name"),
+)
+
+# People who operate. The digest is of their admin key.
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("created_ms", Int64, nullable=False),
+    Column("disabled_ms", Int64),
+    UniqueConstraint("name"),
+    UniqueConstraint("digest"),
 )
 
 wallets = Table(
@@ -78,7 +120,10 @@ wallets = Table(
     Column("balance", Int64, nullable=False),
     # The sum of the wallet's open holds.
     Column("held", Int64, nullable=False),
-    UniqueConstraint("account_id", "asset"),
+    # Empty for the account's own wallet, else whose sub-wallet it is.
+    Column("end_user", Text, nullable=False, server_default=""),
+    # In this order, all that one of them has is found without looking at the others.
+    UniqueConstraint("account_id", "end_user", "asset"),
     # The last line of defence; the statements ask first and never rely on it.
     CheckConstraint("held >= 0", name="held_not_negative"),
     CheckConstraint("balance - held >= 0", name="free_not_negative"),
@@ -95,7 +140,13 @@ keys = Table(
     Column("hint", Text, nullable=False),
     Column("created_ms", Int64, nullable=False),
     Column("revoked_ms", Int64),
+    _policy(),
+    # The secret that a rotation has replaced, and until when it opens too.
+    Column("former_digest", LargeBinary),
+    Column("former_hint", Text),
+    Column("former_expires_ms", Int64),
     UniqueConstraint("digest"),
+    Index(None, "former_digest", unique=True),
     Index(None, "account_id"),
 )
 
@@ -145,6 +196,7 @@ holds = Table(
     # How it was counted, and what an estimate goes by: NULL until the first count.
     Column("rule", Text),
     *_basis(),
+    *_ratio(),
     PrimaryKeyConstraint("id"),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
 )
@@ -206,6 +258,7 @@ receipts = Table(
     Column("finish_reason", Text),
     Column("reasoning_effort", Text),
     *_basis(),
+    *_ratio(),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("transaction_id"),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
@@ -239,4 +292,56 @@ responses = Table(
     Index(None, "expires_ms"),
     # Only what is not finished is looked for by its server, and that is little.
     Index(None, "epoch", sqlite_where=_IS_UNFINISHED, postgresql_where=_IS_UNFINISHED),
+)
+
+# Receipts added up by the hour at which they were charged, up to a transaction: ``usage_progress``.
+usage_hours = Table(
+    "usage_hours",
+    metadata,
+    Column("hour_ms", Int64, nullable=False),
+    Column("account_id", Int64, ForeignKey("accounts.id"), nullable=False),
+    Column("key_id", Int64, ForeignKey("keys.id"), nullable=False),
+    Column("model", Text, nullable=False),
+    # Empty where there is none.
+    Column("end_user", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("requests", Int64, nullable=False),
+    Column("input_tokens", Int64, nullable=False),
+    Column("output_tokens", Int64, nullable=False),
+    Column("cached_tokens", Int64, nullable=False),
+    Column("cache_write_tokens", Int64, nullable=False),
+    Column("reasoning_tokens", Int64, nullable=False),
+    Column("amount", Int64, nullable=False),
+    Column("overrun", Int64, nullable=False),
+    # The receipts lie between these, so that few are looked at to find them.
+    Column("first_transaction_id", Int64, nullable=False),
+    Column("last_transaction_id", Int64, nullable=False),
+    PrimaryKeyConstraint("hour_ms", "account_id", "key_id", "model", "end_user", "asset"),
+    Index(None, "account_id", "hour_ms"),
+    Index(None, "key_id", "hour_ms"),
+    sqlite_with_rowid=False,
+)
+
+# One row: the receipts up to this transaction are in ``usage_hours``.
+usage_progress = Table(
+    "usage_progress",
+    metadata,
+    Column("id", Int64, nullable=False),
+    Column("transaction_id", Int64, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    _id(),
+    Column("at_ms", Int64, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("request_id", Text),
+    Index(None, "subject", "id"),
 )

@@ -86,7 +86,7 @@ class SqliteConnection:
                 if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
 
-    def settled(self) -> int | None:
+    def settled(self, wait_s: float | None = None) -> int | None:  # noqa: ARG002
         # There is one writer at a time, so transactions appear in the order of their numbers.
         (number,) = self.cursor.execute(_LAST_TRANSACTION).fetchone()
         return int(number)
@@ -191,6 +191,8 @@ class SqliteDatabase:
         raw = self._open()
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("PRAGMA synchronous = FULL")
+        # A table that is made anew is dropped for a moment, while others point at it.
+        raw.execute("PRAGMA foreign_keys = OFF")
         return raw
 
     def _open(self) -> sqlite3.Connection:

@@ -28,8 +28,11 @@ from sqlalchemy.types import TypeEngine
 
 from bandari.adapters.storage.schema import (
     Int64,
+    accounts,
     holds,
     postings,
+    rate_cards,
+    receipts,
     transactions,
     wallets,
 )
@@ -90,14 +93,46 @@ BASIS = ("input_bytes", "images", "output_bytes", "input_ratio", "output_ratio")
 COUNT = (*USAGE, "rule", *BASIS)
 """The columns of a count, on a hold and on a receipt."""
 
+RATIO = ("ratio_numerator", "ratio_denominator")
+"""The columns of a price ratio, in the order of ``PriceRatio``."""
+
 RECEIPT = (
     *("id", "transaction_id", "wallet_id", "key_id", "rate_card_id", "model", "target"),
     *("amount", "overrun", "balance_after"),
     *USAGE,
     *("rule", "ending", "created_ms", "ended_ms", "end_user", "finish_reason", "reasoning_effort"),
     *BASIS,
+    *RATIO,
 )
 """The columns of a receipt, in the order of ``rows.receipt_row``."""
+
+
+def read_receipts() -> Select[Any]:
+    """All receipts, each with the columns that ``rows.receipt_read`` takes, in its order."""
+    return select(
+        receipts.c.id,
+        accounts.c.name,
+        receipts.c.key_id,
+        receipts.c.model,
+        receipts.c.target,
+        wallets.c.asset,
+        receipts.c.amount,
+        receipts.c.overrun,
+        receipts.c.balance_after,
+        rate_cards.c.version,
+        *(receipts.c[name] for name in COUNT),
+        receipts.c.ending,
+        receipts.c.created_ms,
+        receipts.c.ended_ms,
+        receipts.c.end_user,
+        receipts.c.finish_reason,
+        receipts.c.reasoning_effort,
+        *(receipts.c[name] for name in RATIO),
+    ).select_from(
+        receipts.join(wallets, wallets.c.id == receipts.c.wallet_id)
+        .join(accounts, accounts.c.id == wallets.c.account_id)
+        .join(rate_cards, rate_cards.c.id == receipts.c.rate_card_id)
+    )
 
 
 class HotStatements:

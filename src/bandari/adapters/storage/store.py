@@ -1,4 +1,4 @@
-"""The store as a whole: opened by URL, and the five ports it implements."""
+"""The store as a whole: opened by URL, and the ports it implements."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bandari.adapters.storage.accounts import SqlAccounts
+from bandari.adapters.storage.audit_log import SqlAuditLog
 from bandari.adapters.storage.backup import back_up
 from bandari.adapters.storage.database import Database, UnsupportedDatabase
 from bandari.adapters.storage.group_commit import CommitObserver, GroupCommit
@@ -20,8 +21,10 @@ from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.rate_cards import SqlRateCards
 from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.reports import REPORT_TIMEOUT_S, SqlReports
 from bandari.adapters.storage.responses import SqlResponses
 from bandari.adapters.storage.sqlite import SqliteDatabase
+from bandari.adapters.storage.users import SqlUsers
 
 
 class Store:
@@ -31,9 +34,13 @@ class Store:
         self._database = database
         self.writer = GroupCommit(database, on_commit)
         self.reader = Reader(database)
+        self.report_reader = Reader(database, timeout_s=REPORT_TIMEOUT_S)
         self.ledger = SqlLedger(database, self.writer, self.reader)
         self.accounts = SqlAccounts(database, self.writer, self.reader)
         self.keys = SqlKeys(database, self.writer, self.reader)
+        self.users = SqlUsers(database, self.writer, self.reader)
+        self.audit_log = SqlAuditLog(database, self.writer, self.reader)
+        self.reports = SqlReports(database, self.writer, self.reader, self.report_reader)
         self.rate_cards = SqlRateCards(database, self.writer)
         self.responses = SqlResponses(database, self.writer, self.reader)
 
@@ -49,6 +56,7 @@ class Store:
         """Finish the writes that are queued, then close every connection."""
         await self.writer.aclose()
         await self.reader.aclose()
+        await self.report_reader.aclose()
 
     async def __aenter__(self) -> Store:
         return self

@@ -195,8 +195,10 @@ def _curl(operation: Described, example: JsonObject | None) -> str:
     if operation.method not in ("get", "post"):
         words.append(f"-X {operation.method.upper()}")
     words.append(f'"$BANDARI_URL{operation.paths[0]}"')
-    if operation.fields.get("security") != []:
-        words.append('-H "Authorization: Bearer $BANDARI_API_KEY"')
+    security = operation.fields.get("security")
+    if security != []:
+        variable = "BANDARI_ADMIN_KEY" if security else "BANDARI_API_KEY"
+        words.append(f'-H "Authorization: Bearer ${variable}"')
     if example is None:
         return " ".join(words)
     for name, value in example.get(HEADERS_EXTENSION, {}).items():

@@ -19,6 +19,7 @@ _STYLE: Final = Path(__file__).with_name("page.css")
 _FIRST_LINES: Final = """\
 export BANDARI_URL=http://127.0.0.1:8080
 export BANDARI_API_KEY=bd_live_…
+export BANDARI_ADMIN_KEY=bandari_admin_…
 """
 
 

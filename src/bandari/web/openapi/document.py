@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 import bandari
+from bandari.web.openapi.account import OWN_ACCOUNT, OWN_END_USERS
+from bandari.web.openapi.admin import ACCOUNTS
+from bandari.web.openapi.admin_keys import KEYS, USERS
+from bandari.web.openapi.admin_reports import CATALOGUE, REPORTS
 from bandari.web.openapi.chat import CHAT
 from bandari.web.openapi.completions import COMPLETIONS
 from bandari.web.openapi.embeddings import EMBEDDINGS
-from bandari.web.openapi.errors import error_answers
+from bandari.web.openapi.errors import answer_name, error_answers
 from bandari.web.openapi.headers import PARAMETERS, RESPONSE_HEADERS
 from bandari.web.openapi.json_values import JsonObject
 from bandari.web.openapi.messages import MESSAGES_SECTION
@@ -27,6 +31,13 @@ SECTIONS: Final[tuple[Section, ...]] = (
     EMBEDDINGS,
     COMPLETIONS,
     MODELS,
+    OWN_ACCOUNT,
+    OWN_END_USERS,
+    ACCOUNTS,
+    KEYS,
+    USERS,
+    CATALOGUE,
+    REPORTS,
     OPERATIONS,
 )
 
@@ -38,6 +49,9 @@ A client of OpenAI's takes `/v1` of this server as its base URL. What is there i
 
 A key is said as `Authorization: Bearer KEY`, or as `x-api-key: KEY`. Answers are paid from the \
 wallet of the key's account, and each has a receipt.
+
+What operators do is under `/admin/v1`, with an admin key: `Authorization: Bearer ADMIN_KEY`, or \
+`x-admin-key: ADMIN_KEY`.
 """
 
 
@@ -51,7 +65,7 @@ def document() -> JsonObject:
                 item = paths.setdefault(base + operation.path, {})
                 item[operation.method] = spelled(operation, section, base, schemas)
     failures = {
-        (operation.protocol, status): None
+        answer_name(operation.protocol, status): (operation.protocol, status)
         for section in SECTIONS
         for operation in section.operations
         if operation.protocol is not None
@@ -71,7 +85,7 @@ def document() -> JsonObject:
         "tags": [{"name": section.tag, "description": section.description} for section in SECTIONS],
         "paths": paths,
         "components": {
-            "responses": error_answers(failures, schemas),
+            "responses": error_answers(failures.values(), schemas),
             "schemas": dict(sorted(schemas.components.items())),
             "parameters": dict(PARAMETERS),
             "headers": dict(RESPONSE_HEADERS),
@@ -86,6 +100,17 @@ def document() -> JsonObject:
                     "in": "header",
                     "name": "x-api-key",
                     "description": "`x-api-key: KEY`, where there is no `Authorization`",
+                },
+                "adminBearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`Authorization: Bearer ADMIN_KEY`",
+                },
+                "adminKey": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-admin-key",
+                    "description": "`x-admin-key: ADMIN_KEY`; comes before `Authorization`",
                 },
             },
         },

@@ -36,12 +36,39 @@ RESPONSE_HEADERS: Final[Mapping[str, JsonObject]] = {
         "had."
     ),
     "x-ratelimit-limit-requests": _count(
-        "How many requests a minute the key may make. Absent where there is no limit."
+        "Of the limits of requests that hold for this one, the one that has the least left: how "
+        "many it allows. Absent where there is no limit."
     ),
     "x-ratelimit-remaining-requests": _count("How many of them are left now."),
     "x-ratelimit-reset-requests": _text(
-        "The time until all of them are there again: `12ms`, `1.5s` or `6m0s`."
+        "The time until all of them are there again: `12ms`, `1.5s`, `6m0s`, `1h0m0s`."
     ),
+    "x-ratelimit-limit-tokens": _count(
+        "The same of the limits of tokens. Absent where there is no limit."
+    ),
+    "x-ratelimit-remaining-tokens": _count("How many tokens are left now."),
+    "x-ratelimit-reset-tokens": _text(
+        "The time until all of them are there again: `12ms`, `1.5s`, `6m0s`, `1h0m0s`."
+    ),
+    "anthropic-ratelimit-requests-limit": _count(
+        "Of the limits of requests that hold for this one, the one that has the least left: how "
+        "many it allows. Absent where there is no limit."
+    ),
+    "anthropic-ratelimit-requests-remaining": _count("How many of them are left now."),
+    "anthropic-ratelimit-requests-reset": _text(
+        "When all of them are there again, a time of RFC 3339."
+    ),
+    "anthropic-ratelimit-tokens-limit": _count(
+        "The same of the limits of tokens. Absent where there is no limit."
+    ),
+    "anthropic-ratelimit-tokens-remaining": _count("How many tokens are left now."),
+    "anthropic-ratelimit-tokens-reset": _text(
+        "When all of them are there again, a time of RFC 3339."
+    ),
+    "x-bandari-limit": _text(
+        "Which limit refuses, like `key.tokens_per_minute` or `end_user.requests_per_day`."
+    ),
+    "content-disposition": _text("The name of the file, where it is one."),
     "retry-after": _count("The seconds to wait before the next try, where that is known."),
     "retry-after-ms": _count("The same in milliseconds."),
     "x-should-retry": _text("Whether the same request may succeed later.", enum=["true", "false"]),
@@ -59,6 +86,17 @@ LIMITS: Final = (
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+)
+MESSAGES_LIMITS: Final = (
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset",
+    "anthropic-ratelimit-tokens-limit",
+    "anthropic-ratelimit-tokens-remaining",
+    "anthropic-ratelimit-tokens-reset",
 )
 RECORDED: Final = (
     *IDENTITY,
@@ -92,15 +130,20 @@ def _query(name: str, description: str, **schema: object) -> JsonObject:
     }
 
 
-def _id(description: str) -> JsonObject:
+def _id(description: str, name: str = "id", **schema: object) -> JsonObject:
     return {
-        "name": "id",
+        "name": name,
         "in": "path",
         "required": True,
         "description": description,
-        "schema": {"type": "string", "minLength": 1},
+        "schema": schema or {"type": "string", "minLength": 1},
     }
 
+
+_TIME: Final = {
+    "type": "string",
+    "examples": ["2026-12-01", "2026-12-01T08:00:00Z", "1796112000000"],
+}
 
 PARAMETERS: Final[Mapping[str, JsonObject]] = {
     "ModelId": _id("The model's public id, an alias of it, or `provider:model`."),
@@ -123,6 +166,57 @@ PARAMETERS: Final[Mapping[str, JsonObject]] = {
         "limit", "How many to list at most. Default 20.", type="integer", minimum=1, maximum=100
     ),
     "ItemAfter": _query("after", "List what comes after the item of this id.", type="string"),
+    "Sort": _query(
+        "sort",
+        "In which order: the largest context window first, or the fastest to its first token. "
+        "Without `anthropic-version` only.",
+        type="string",
+        enum=["context_window", "latency"],
+    ),
+    "AccountName": _id("The account's name.", "account"),
+    "EndUserName": _id("The end user's name; what is special in a URL is escaped.", "end_user"),
+    "KeyId": _id("The key's id.", "key_id", type="integer", minimum=1),
+    "UserId": _id("The user's id.", "user_id", type="integer", minimum=1),
+    "ReceiptId": _id("The receipt's id: an answer's `x-bandari-receipt`.", "receipt"),
+    "PageLimit": _query(
+        "limit", "How many to list at most. Default 100.", type="integer", minimum=1, maximum=1000
+    ),
+    "AfterId": _query(
+        "after", "List what comes after: the `next` of a page.", type="integer", minimum=0
+    ),
+    "AfterName": _query("after", "List what comes after: the `next` of a page.", type="string"),
+    "OfAccount": _query("account", "Only this account's.", type="string"),
+    "OfKey": _query("key", "Only the key's of this id.", type="integer", minimum=1),
+    "OfOwnKey": _query(
+        "key",
+        "Only the key's of this id; `this` is the one that asks.",
+        type="string",
+        pattern="^(this|[0-9]+)$",
+    ),
+    "OfEndUser": _query("end_user", "Only what was asked on his behalf.", type="string"),
+    "OfModel": _query("model", "Only the model's of this public id.", type="string"),
+    "Start": _query(
+        "start",
+        "From then on: a time of ISO 8601 (in UTC, unless it says otherwise), or milliseconds "
+        "since 1970. What counts is when an answer was charged. For usage, a whole hour.",
+        **_TIME,
+    ),
+    "End": _query("end", "Before then; spelled in the same ways.", **_TIME),
+    "By": _query(
+        "by",
+        "By what it is told apart, with commas between: `hour`, `day` or `month` (one of them), "
+        "`account`, `key`, `end_user`, `model`.",
+        type="string",
+        examples=["day,model"],
+    ),
+    "Format": _query(
+        "format",
+        "A page as JSON, or everything that is selected as CSV or JSON Lines. Default `json`.",
+        type="string",
+        enum=["json", "csv", "jsonl"],
+    ),
+    "Subject": _query("subject", "Only changes of this, like `key 12`.", type="string"),
+    "Who": _query("who", "Only what this one has changed.", type="string"),
     "OnBehalfOf": _header(
         "X-On-Behalf-Of",
         "The end user for whom the request is made, printable. Kept in the receipt; comes before a "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bandari.web import surface
-from bandari.web.openapi.errors import ANSWERING, EITHER, MESSAGES
+from bandari.web.openapi.errors import ANSWERING, CHANGING, EITHER, MESSAGES
 from bandari.web.openapi.examples import CALL, answered, streamed
-from bandari.web.openapi.headers import BILLED, IDENTITY, LIMITS
+from bandari.web.openapi.headers import BILLED, IDENTITY, LIMITS, MESSAGES_LIMITS
 from bandari.web.openapi.operation import Answer, Example, Operation, Section, Stream
 from bandari.web.openapi.shapes.chat_answer import ChatCompletion, ChatCompletionChunk
 from bandari.web.openapi.shapes.errors import ErrorResponse
@@ -93,7 +93,7 @@ MESSAGES_SECTION: Final = Section(
                     example=streamed(surface.MESSAGES, STREAMED),
                     error=ErrorResponse,
                 ),
-                headers=(*BILLED, "request-id"),
+                headers=(*BILLED, *MESSAGES_LIMITS, "request-id"),
                 examples={
                     "answer": Example("An answer", answered(surface.MESSAGES, QUESTION)),
                     "call": Example("A call", answered(surface.MESSAGES, CALLING, CALL)),
@@ -117,11 +117,11 @@ MESSAGES_SECTION: Final = Section(
             answer=Answer(
                 "The count.",
                 shape=TokenCount,
-                headers=(*IDENTITY, "request-id", *LIMITS),
+                headers=(*IDENTITY, "request-id", *LIMITS, *MESSAGES_LIMITS),
                 examples={"count": Example("A count", {"input_tokens": 17})},
             ),
             protocol=MESSAGES,
-            failures=(400, 401, 404, 408, 413, 429, 500, 503),
+            failures=(*CHANGING, 404),
         ),
     ),
 )

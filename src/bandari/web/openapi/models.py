@@ -32,6 +32,11 @@ _MODEL: Final = catalogue.Model(
 _CREATED_S: Final = 1_795_272_693
 _read: Final = msgspec.json.decode
 
+
+def _latency_ms(_model: catalogue.Model) -> int:
+    return 210
+
+
 MODELS: Final = Section(
     "Models",
     "What may be asked.",
@@ -50,6 +55,7 @@ MODELS: Final = Section(
                 "Limit",
                 "After",
                 "Before",
+                "Sort",
                 "OnBehalfOf",
                 "RequestId",
             ),
@@ -59,7 +65,7 @@ MODELS: Final = Section(
                 headers=(*IDENTITY, "request-id"),
                 examples={
                     "openai": Example(
-                        "The list", _read(openai.encode_models([_MODEL], _CREATED_S))
+                        "The list", _read(openai.encode_models([_MODEL], _CREATED_S, _latency_ms))
                     ),
                     "anthropic": Example(
                         "With `anthropic-version`",
@@ -82,7 +88,9 @@ MODELS: Final = Section(
                 shape=Model | AnthropicModel,
                 headers=(*IDENTITY, "request-id"),
                 examples={
-                    "openai": Example("The model", _read(openai.encode_model(_MODEL, _CREATED_S))),
+                    "openai": Example(
+                        "The model", _read(openai.encode_model(_MODEL, _CREATED_S, _latency_ms))
+                    ),
                     "anthropic": Example(
                         "With `anthropic-version`",
                         _read(anthropic.encode_model(_MODEL, _CREATED_S)),

@@ -51,12 +51,12 @@ class Stream(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """``shape`` is its JSON, ``stream`` its events, ``text`` the content type of another form."""
+    """``shape`` is its JSON, ``stream`` its events, ``texts`` the content types of other forms."""
 
     description: str
     shape: Shape | None = None
     stream: Stream | None = None
-    text: str | None = None
+    texts: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     examples: Mapping[str, Example] = {}
 
@@ -85,12 +85,16 @@ class Operation(Struct, frozen=True):
 
 
 class Section(Struct, frozen=True):
-    """Operations that belong together, under each of ``bases``."""
+    """Operations that belong together, under each of ``bases``.
+
+    ``schemes`` are those by which somebody says who is asking; none: as everywhere.
+    """
 
     tag: str
     description: str
     operations: tuple[Operation, ...]
     bases: Sequence[str] = BASES
+    schemes: tuple[str, ...] = ()
 
 
 def spelled(operation: Operation, section: Section, base: str, schemas: Schemas) -> JsonObject:
@@ -125,6 +129,8 @@ def spelled(operation: Operation, section: Section, base: str, schemas: Schemas)
             fields["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
     if not operation.needs_key:
         fields["security"] = []
+    elif section.schemes:
+        fields["security"] = [{scheme: []} for scheme in section.schemes]
     return fields
 
 
@@ -134,8 +140,8 @@ def _answer(answer: Answer, schemas: Schemas) -> JsonObject:
         content[JSON] = {"schema": schemas.of(answer.shape)}
         if answer.examples:
             content[JSON]["examples"] = _examples(answer.examples)
-    if answer.text is not None:
-        content[answer.text] = {"schema": {"type": "string"}}
+    for media_type in answer.texts:
+        content[media_type] = {"schema": {"type": "string"}}
     if answer.stream is not None:
         content[EVENT_STREAM] = _stream(answer.stream, schemas)
     return {

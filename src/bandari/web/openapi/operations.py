@@ -37,7 +37,7 @@ OPERATIONS: Final = Section(
             path="/metrics",
             summary="Read the counters",
             description="In the text format of Prometheus.",
-            answer=Answer("The counters.", text="text/plain", headers=IDENTITY),
+            answer=Answer("The counters.", texts=("text/plain",), headers=IDENTITY),
             needs_key=False,
         ),
         Operation(
@@ -55,7 +55,7 @@ OPERATIONS: Final = Section(
             path="/docs",
             summary="Read this page",
             description="The same, for people. It loads nothing else.",
-            answer=Answer("The page.", text="text/html", headers=IDENTITY),
+            answer=Answer("The page.", texts=("text/html",), headers=IDENTITY),
             needs_key=False,
         ),
     ),

@@ -173,6 +173,7 @@ _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
     "tool_choice": msgspec.json.Decoder(Literal["none", "auto", "required"] | _ChosenTool | None),
     "parallel_tool_calls": msgspec.json.Decoder(bool | None),
     "user": msgspec.json.Decoder(Annotated[_Name, Meta(max_length=512)] | None),
+    "safety_identifier": msgspec.json.Decoder(Annotated[_Name, Meta(max_length=512)] | None),
     "reasoning_effort": msgspec.json.Decoder(
         Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None
     ),
@@ -212,6 +213,7 @@ def read_request(
         raise InvalidRequest(
             "'stream_options' is only allowed when 'stream' is true.", param="stream_options"
         )
+    user = values.get("user")
     messages = tuple(_read_message(message, index) for index, message in enumerate(wire_messages))
     tools = _read_tools(values.get("tools"))
     images = [part for message in messages for part in message.parts if isinstance(part, ImagePart)]
@@ -225,7 +227,7 @@ def read_request(
         tool_choice=_read_tool_choice(values.get("tool_choice")),
         parallel_tool_calls=values.get("parallel_tool_calls"),
         response_format=_read_format(values.get("response_format")),
-        user=values.get("user"),
+        user=values.get("safety_identifier") if user is None else user,
         reasoning_effort=values.get("reasoning_effort"),
         input_bytes=_prompt_bytes(fields, bool(tools)) - sum(len(image.url) for image in images),
         images=len(images),

@@ -27,6 +27,7 @@ ALLOWED: Final[Mapping[str, str]] = {
 SPELLINGS: Final[Mapping[str, str]] = {
     "model": "may not hold control characters",
     "user": "may not hold control characters",
+    "safety_identifier": "may not hold control characters",
     "logit_bias": "may only have token ids as its keys",
     "response_format.json_schema.name": "must be 1 to 64 letters, digits, '_' or '-'",
     "tools[].function.name": "must be 1 to 128 letters, digits, '_', '.', ':' or '-'",

@@ -13,8 +13,9 @@ from bandari.adapters.storage import Store, open_store, sqlite
 from bandari.adapters.storage.database import Connection, Verdict
 from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.sqlite import SqliteDatabase
+from bandari.domain.accounts import Account
+from bandari.domain.audit_log import Actor
 from bandari.domain.faults import StoreUnavailable
-from bandari.domain.ledger import Account
 
 
 class Time:
@@ -46,7 +47,7 @@ async def store(path: Path, time: Time) -> AsyncIterator[Store]:
 
 
 async def create(store: Store, name: str) -> Account:
-    return await store.accounts.create_account(name, 1)
+    return await store.accounts.create_account(name, 1, Actor("test"))
 
 
 def pragma(connection: Connection, statement: str) -> object:

@@ -767,3 +767,25 @@ def test_names_that_are_kept_in_the_books_hold_no_control_characters(name: str) 
         decode_request(body(**{name: "a\x00b"}))
     assert raised.value.param == name
     assert raised.value.message == f"'{name}' may not hold control characters."
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"user": "u"}, "u"),
+        ({"safety_identifier": "s"}, "s"),
+        ({"user": "u", "safety_identifier": "s"}, "u"),
+        ({"user": None, "safety_identifier": "s"}, "s"),
+        ({"user": "", "safety_identifier": "s"}, ""),
+    ],
+)
+def test_the_user_has_two_names(fields: dict[str, Any], expected: str) -> None:
+    assert decode_request(json.dumps(MINIMAL | fields).encode()).user == expected
+
+
+@pytest.mark.parametrize("name", ["user", "safety_identifier"])
+@pytest.mark.parametrize("value", ["x" * 513, "a\0b", 5])
+def test_neither_is_any_text(name: str, value: object) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        decode_request(json.dumps(MINIMAL | {name: value}).encode())
+    assert caught.value.param == name

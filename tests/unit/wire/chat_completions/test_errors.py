@@ -57,8 +57,8 @@ def test_an_error_byte_for_byte() -> None:
         (Reason.MISSING_KEY, "authentication_error"),
         (Reason.UNKNOWN_KEY, "authentication_error"),
         (Reason.INSUFFICIENT_BALANCE, "insufficient_quota"),
-        (Reason.REQUESTS_PER_MINUTE, "rate_limit_error"),
-        (Reason.TOO_MANY_STREAMS, "rate_limit_error"),
+        (Reason.RATE_LIMIT, "rate_limit_error"),
+        (Reason.CONCURRENCY_LIMIT, "rate_limit_error"),
     ],
 )
 def test_types_of_refusals(reason: Reason, kind: str) -> None:

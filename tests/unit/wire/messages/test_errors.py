@@ -69,8 +69,8 @@ def test_an_error_byte_for_byte() -> None:
         (Reason.MISSING_KEY, "authentication_error"),
         (Reason.REVOKED_KEY, "authentication_error"),
         (Reason.INSUFFICIENT_BALANCE, "billing_error"),
-        (Reason.REQUESTS_PER_MINUTE, "rate_limit_error"),
-        (Reason.TOO_MANY_STREAMS, "rate_limit_error"),
+        (Reason.RATE_LIMIT, "rate_limit_error"),
+        (Reason.CONCURRENCY_LIMIT, "rate_limit_error"),
     ],
 )
 def test_types_of_refusals(reason: Reason, kind: str) -> None:

@@ -71,7 +71,7 @@ def test_the_data_of_an_error_event() -> None:
         (problem.of_fault(ModelNotFound()), "invalid_prompt"),
         (problem.of_fault(RequestTooLarge()), "invalid_prompt"),
         (problem.of_refusal(Deny(Reason.INSUFFICIENT_BALANCE, "x")), "rate_limit_exceeded"),
-        (problem.of_refusal(Deny(Reason.REQUESTS_PER_MINUTE, "x")), "rate_limit_exceeded"),
+        (problem.of_refusal(Deny(Reason.RATE_LIMIT, "x")), "rate_limit_exceeded"),
         (problem.of_refusal(Deny(Reason.REVOKED_KEY, "x")), "server_error"),
         (problem.of_fault(Cancelled()), "server_error"),
         (problem.of_fault(UpstreamTimeout()), "server_error"),

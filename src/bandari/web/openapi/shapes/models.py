@@ -40,6 +40,10 @@ class Model(TypedDict):
     owned_by: str
     context_window: Annotated[Count, "How many tokens prompt and answer may have together."]
     max_output_tokens: Annotated[Count, "How many tokens an answer may have."]
+    latency_ms: Annotated[
+        Count | None,
+        "The median time to the first token of its latest answers; null before the first of them.",
+    ]
     endpoints: Annotated[list[Endpoint], "Where it may be asked, by the name of the protocol."]
     model_type: Literal["llm", "embeddings"]
     input_modalities: list[Literal["text"]]
