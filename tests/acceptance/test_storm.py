@@ -219,13 +219,8 @@ def _nothing_is_left_reserved(bandari: Bandari, key: str, case: Case, used: int)
             "used": used,
             "remaining": case.quota - used,
         }
-    standing = {each["name"]: each for each in seen["limits"]}
-    if case.concurrent is not None:
-        assert standing["key.concurrent_requests"]["remaining"] == case.concurrent
-    for name in (
-        "key.spend_per_day.TOKEN",
-        "account.spend_per_month.TOKEN",
-        "group.tokens_per_day",
-    ):
-        if name in standing:
-            assert standing[name]["limit"] - standing[name]["remaining"] <= used
+    assert seen["limits"] or case.group in ("default", "together")
+    for limit in seen["limits"]:
+        assert limit["reserved"] == 0, limit
+        if "spend" in limit["name"]:
+            assert limit["used"] == used

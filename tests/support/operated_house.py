@@ -89,10 +89,10 @@ class OperatedHouse:
             clock=self.clock,
             prefix=PREFIX,
         )
+        self.limiter = Limiter(clock=self.clock)
         customer = Customer(
-            admission=Admission(
-                KeyCheck(access), Limiter(clock=self.clock), self.metrics, ChatSettings()
-            ),
+            admission=Admission(KeyCheck(access), self.limiter, self.metrics, ChatSettings()),
+            limiter=self.limiter,
             administration=self.administration,
             reporting=self.reporting,
             exports=self.exports,

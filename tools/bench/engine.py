@@ -29,10 +29,12 @@ from bandari.bootstrap import serving
 from bandari.bootstrap.serving import Listening
 from bandari.cli.books import administration_of
 from bandari.config import Overrides, load
+from bandari.domain.audit_log import Actor
 from bandari.domain.pricing import TOKEN
 
 DEFAULT_MODEL = Path(__file__).parent.parent.parent / "build" / "random-half-billion.gguf"
 PLENTY = 100_000_000
+BY = Actor("bench")
 CONFIG = """
 [engine]
 slots = {streams}
@@ -142,9 +144,9 @@ def serve_and_drive(arguments: argparse.Namespace, folder: Path) -> int:
     async def on_listening(listening: Listening) -> None:
         nonlocal status
         admin = administration_of(listening.store, settings)
-        await admin.create_account("bench")
-        await admin.credit("bench", PLENTY, TOKEN, who="bench", why="bench")
-        key = (await admin.create_key("bench")).text
+        await admin.create_account("bench", BY)
+        await admin.credit("bench", PLENTY, TOKEN, why="bench", by=BY)
+        key = (await admin.create_key("bench", by=BY)).text
         engine = listening.engine
         assert engine is not None
         ways = {

@@ -12,9 +12,11 @@ from tools.bench.nginx import Upstreams
 from bandari.bootstrap.books import open_books
 from bandari.cli.books import administration_of
 from bandari.config import Overrides, load
+from bandari.domain.audit_log import Actor
 from bandari.domain.pricing import TOKEN
 
 CREDIT: Final = 10**12
+BY: Final = Actor("bench")
 
 CONFIGURATION: Final = """\
 # As a user has it, but for rooms that are wide enough for 2,000 streams at once, and a limit that
@@ -85,9 +87,9 @@ def customers(config: Path, data: Path, names: list[str]) -> tuple[str, ...]:
 
             async def one(name: str) -> str:
                 if await store.accounts.find_account(name) is None:
-                    await admin.create_account(name)
-                await admin.credit(name, CREDIT, TOKEN, who="bench", why="bench")
-                return (await admin.create_key(name)).text
+                    await admin.create_account(name, BY)
+                await admin.credit(name, CREDIT, TOKEN, why="bench", by=BY)
+                return (await admin.create_key(name, by=BY)).text
 
             return tuple(await asyncio.gather(*map(one, names)))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from bandari.domain.outcome import Standing
+from bandari.domain.outcome import LimitState, Standing
 
 MINUTE_NS: Final = 60_000_000_000
 HOUR_NS: Final = 60 * MINUTE_NS
@@ -73,6 +73,11 @@ class Window:
         if now_ns != self._as_of_ns:
             self._drain(now_ns)
         return -(-(self._level + self._outstanding * self.period_ns) // self.limit)
+
+    def state(self, now_ns: int) -> LimitState:
+        reset_ms = -(-self.full_in_ns(now_ns) // NS_IN_MS)
+        used = -(-self._level // self.period_ns)
+        return LimitState(self.name, self.limit, used, self._outstanding, reset_ms)
 
     def book(self, weight: int, now_ns: int) -> None:
         """It was used now."""
@@ -211,6 +216,10 @@ class Allotment:
         self._turn(now_ms)
         return None if self._end_ms is None else self._end_ms - now_ms
 
+    def state(self, now_ms: int) -> LimitState:
+        reset_ms = self.ends_in_ms(now_ms)
+        return LimitState(self.name, self.limit, self.used, self.outstanding, reset_ms)
+
     def book(self, weight: int, now_ms: int) -> None:
         """It was used now."""
         self._turn(now_ms)
@@ -265,6 +274,10 @@ class Places:
         self.name = name
         self.limit = limit
         self.taken = 0
+
+    def state(self) -> LimitState:
+        """Nobody knows when they will all have ended who have taken a place."""
+        return LimitState(self.name, self.limit, 0, self.taken, None if self.taken else 0)
 
     def take(self) -> None:
         self.taken += 1

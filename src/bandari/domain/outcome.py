@@ -44,6 +44,23 @@ class Standing(Struct, frozen=True):
     reset_ms: int
 
 
+class LimitState(Struct, frozen=True):
+    """How a limit stands: what of it was used and has not come back, and what is reserved.
+
+    ``reset_ms`` is None where nobody knows when all of it will be there again, or it never will.
+    """
+
+    name: str
+    limit: int
+    used: int
+    reserved: int
+    reset_ms: int | None
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.used - self.reserved)
+
+
 class Allow(Struct, frozen=True):
     """The policy lets the request pass.
 

@@ -319,8 +319,10 @@ def payer_for(model: Model, principal: Principal) -> Payer | Deny:
 
 def no_wallet(model: Model, principal: Principal) -> Deny:
     assets = " or ".join(card.asset for card in model.rate_cards)
+    terms = principal.end_user_terms
+    pays_himself = terms is not None and terms.assets
+    who = f"end user '{principal.end_user}'" if pays_himself else f"account '{principal.account}'"
     return Deny(
         Reason.INSUFFICIENT_BALANCE,
-        f"The account '{principal.account}' has no balance in {assets}, in which this model is "
-        "paid.",
+        f"The {who} has no balance in {assets}, in which this model is paid.",
     )

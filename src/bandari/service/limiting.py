@@ -6,7 +6,7 @@ All else is claimed when it is known what is asked. Whose limits apply is said h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from bandari.domain.allowance import UNBOUNDED, UNLIMITED, Subject
 from bandari.domain.catalogue import Model
 from bandari.domain.keys import Principal
 from bandari.domain.limits import Window, least_left
-from bandari.domain.outcome import Allow, Deny
+from bandari.domain.outcome import Allow, Deny, LimitState
 from bandari.service.claim_attempt import Attempt
 from bandari.service.claims import Claim, Reserved
 from bandari.service.limit_refusals import window_refuses, worst
@@ -79,7 +79,9 @@ class Limiter:
         while True:
             tallies: Sequence[Tally] = self._limiting(wanted)
             if tallies and self._history is not None:
-                tallies = await self._up_to_date(self._history, wanted, tallies)
+                tallies = await self._up_to_date(
+                    self._history, tallies, lambda: self._limiting(wanted)
+                )
             if not _has_something_to_claim(tallies):
                 return Claim(self, wanted, wanted.whole)
             attempt = Attempt(wanted, tallies, self.clock)
@@ -102,10 +104,28 @@ class Limiter:
         claim.reserve(wanted.prompt.tokens, attempt.ahead * wanted.choices)
         return claim
 
+    async def states(self, principal: Principal) -> Sequence[LimitState]:
+        """How the limits stand of the asker's own key, account and end user, but for quotas.
+
+        Those that are shared with other accounts tell of others, and are not told. Raises
+        ``StoreUnavailable``.
+        """
+        tallies: Sequence[Tally] = self._own(principal)
+        if tallies and self._history is not None:
+            tallies = await self._up_to_date(self._history, tallies, lambda: self._own(principal))
+        now_ns, now_ms = self.clock.monotonic_ns(), self.clock.now_ms()
+        found: list[LimitState] = []
+        for tally in tallies:
+            terms = tally.terms
+            found += [window.state(now_ns) for window in (*terms.requests, *terms.tokens)]
+            found += [spend.state(now_ms) for spend in terms.spends]
+            found += [] if terms.places is None else [terms.places.state()]
+        return found
+
     async def _up_to_date(
-        self, history: History, wanted: Wanted, tallies: Sequence[Tally]
+        self, history: History, tallies: Sequence[Tally], find: Callable[[], Sequence[Tally]]
     ) -> Sequence[Tally]:
-        """The tallies of all who limit it, who know what was used before."""
+        """The same tallies, who know what was used before; ``find`` finds them again."""
         brought: set[Tally] = set()
         while due := [
             tally
@@ -116,8 +136,15 @@ class Limiter:
                 await history.bring(tally)
             brought.update(due)
             # Limits may have changed meanwhile, and tallies may have gone.
-            tallies = self._limiting(wanted)
+            tallies = find()
         return tallies
+
+    def _own(self, principal: Principal) -> list[Tally]:
+        found = [
+            tally for tally in self._at_the_door(principal) if tally.subject is not Subject.GROUP
+        ]
+        end_user = self._of_end_user(principal)
+        return found if end_user is None else [*found, end_user]
 
     def _limiting(self, wanted: Wanted) -> list[Tally]:
         principal, model = wanted.principal, wanted.model
@@ -146,16 +173,19 @@ class Limiter:
         return found
 
     def _behind_it(self, principal: Principal, model: Model) -> list[Tally]:
-        found: list[Tally | None] = []
-        if principal.end_user is not None:
-            terms = principal.end_user_terms
-            own = UNLIMITED if terms is None or terms.limits is None else terms.limits
-            of_account = principal.account_policy.end_user_limits
-            layers = (own, of_account, principal.group_terms.limits_per_end_user)
-            found.append(self._end_users.of((principal.account_id, principal.end_user), layers))
+        found = [self._of_end_user(principal)]
         if model.limits is not UNLIMITED:
             found.append(self._models.of(model.id, (model.limits,)))
         return [tally for tally in found if tally is not None]
+
+    def _of_end_user(self, principal: Principal) -> Tally | None:
+        if principal.end_user is None:
+            return None
+        terms = principal.end_user_terms
+        own = UNLIMITED if terms is None or terms.limits is None else terms.limits
+        of_account = principal.account_policy.end_user_limits
+        layers = (own, of_account, principal.group_terms.limits_per_end_user)
+        return self._end_users.of((principal.account_id, principal.end_user), layers)
 
     @property
     def has_tallies(self) -> bool:

@@ -26,6 +26,8 @@ from bandari.service.ports import Clock, NameTaken, Users
 ADMIN_PREFIX: Final = "bandari_admin_"
 ADMIN_NAME: Final = "admin"
 LEAST_ADMIN_KEY: Final = 16
+MAX_GOOD: Final = 1_000
+"""Admin keys that have opened, of which it is known that they are no guesses."""
 
 
 class Action(StrEnum):
@@ -97,6 +99,7 @@ class Operators:
         self._clock = clock
         self._guesses = guesses
         self._random_bytes = random_bytes
+        self._good: dict[bytes, None] = {}
         self._admin_digest = None if admin_key is None else _digest_of_admin_key(admin_key)
 
     async def operator(self, text: str | None, source: str) -> Operator | Deny:
@@ -106,18 +109,28 @@ class Operators:
                 Reason.MISSING_KEY,
                 "No admin key was given. Send it as 'Authorization: Bearer YOUR_ADMIN_KEY'.",
             )
-        if self._guesses is None:
-            return await self._whose(text)
+        too_long = len(text) > keys.MAX_KEY_CHARACTERS
+        digest = keys.digest("" if too_long or not text.isascii() else text)
+        if self._guesses is None or digest in self._good:
+            return await self._whose(text, digest)
         attempt = await self._guesses.attempt(source)
         if isinstance(attempt, Deny):
             return attempt
         is_guess = False
         try:
-            found = await self._whose(text)
+            found = await self._whose(text, digest)
             is_guess = isinstance(found, Deny) and found.reason in _GUESSED
         finally:
             attempt.end(failed=is_guess)
+        if isinstance(found, Operator):
+            self._note_good(digest)
         return found
+
+    def _note_good(self, digest: bytes) -> None:
+        """What has opened is no guess, whoever guesses beside it from the same address."""
+        self._good[digest] = None
+        if len(self._good) > MAX_GOOD:
+            del self._good[next(iter(self._good))]
 
     async def create_user(self, name: str, role: Role, *, by: Actor) -> NewUser:
         """Raises ``AlreadyExists``."""
@@ -174,9 +187,7 @@ class Operators:
         changed = await self._users.disable_user(user_id, self._clock.now_ms(), by)
         return _there(changed, str(user_id))
 
-    async def _whose(self, text: str) -> Operator | Deny:
-        too_long = len(text) > keys.MAX_KEY_CHARACTERS
-        digest = keys.digest("" if too_long or not text.isascii() else text)
+    async def _whose(self, text: str, digest: bytes) -> Operator | Deny:
         if self._admin_digest is not None and hmac.compare_digest(digest, self._admin_digest):
             return Operator(ADMIN_NAME, Role.OWNER)
         if not text.startswith(ADMIN_PREFIX):
@@ -185,7 +196,7 @@ class Operators:
                 f"That is no admin key: a user's begins with '{ADMIN_PREFIX}', and is made by "
                 "`bandari user create`.",
             )
-        if too_long or not keys.is_well_formed(text, ADMIN_PREFIX):
+        if not keys.is_well_formed(text, ADMIN_PREFIX):
             return Deny(
                 Reason.MALFORMED_KEY,
                 "The admin key is not whole: a character is wrong or missing. Check that it was "

@@ -16,6 +16,7 @@ from bandari.domain.keys import Principal, Scope
 from bandari.domain.ledger import Wallet
 from bandari.domain.reports import Selection
 from bandari.service.administration import Administration
+from bandari.service.limiting import Limiter
 from bandari.service.reporting import Reporting
 from bandari.service.tracing import request_id
 from bandari.web import problems
@@ -45,12 +46,14 @@ class Customer:
         admission: Admission,
         administration: Administration,
         reporting: Reporting,
+        limiter: Limiter,
         exports: Exports,
         now_s: Callable[[], int],
     ) -> None:
         self._admission = admission
         self._administration = administration
         self._reporting = reporting
+        self._limiter = limiter
         self._reports = Reports(reporting, exports, tells_target=False)
         self._end_users = EndUsers(administration)
         self._now_s = now_s
@@ -93,6 +96,7 @@ class Customer:
             key,
             await self._used(principal),
             None if end_user is None else answers.end_user(*end_user),
+            await self._limiter.states(principal),
         )
         await exchange.respond(200, problems.JSON, body)
 

@@ -95,6 +95,7 @@ def routes(house: House) -> list[Route]:
         admission=admission,
         administration=house.administration,
         reporting=house.reporting,
+        limiter=house.limiter,
         exports=exports,
         now_s=house.now_s,
     )

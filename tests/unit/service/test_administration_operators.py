@@ -162,6 +162,15 @@ async def test_guessing_is_limited_by_where_it_comes_from(new, clock):
     assert await admin.operator(ADMIN_KEY, SOURCE) == Operator("admin", Role.OWNER)
 
 
+async def test_a_key_that_has_opened_is_not_locked_out_by_guesses_beside_it(new, clock):
+    admin = new(admin_key=ADMIN_KEY, guesses=Guesses(clock))
+    assert await admin.operator(ADMIN_KEY, SOURCE) == Operator("admin", Role.OWNER)
+    for number in range(AT_ONCE):
+        await admin.operator(f"guess-{number}", SOURCE)
+    assert (await admin.operator("guess", SOURCE)).reason is Reason.TOO_MANY_FAILURES
+    assert await admin.operator(ADMIN_KEY, SOURCE) == Operator("admin", Role.OWNER)
+
+
 async def test_whoever_knows_a_key_or_sends_none_does_not_guess(new, clock, store):
     admin = new(admin_key=ADMIN_KEY, guesses=Guesses(clock))
     disabled = await admin.create_user("Otto", Role.OWNER, by=ME)

@@ -511,3 +511,40 @@ async def test_what_will_not_be_used_is_given_back(limiter):
 async def test_an_answer_that_nothing_bounds_may_go_on(limiter):
     claim = await claimed(limiter, of_key(concurrent_requests=5))
     assert claim.covered_output(PROMPT) is None
+
+
+async def test_the_states_are_of_the_askers_own_limits(limiter, clock):
+    asking = replace(
+        of_key(requests_per_minute=60, tokens_per_minute=600, concurrent_requests=3),
+        end_user="juma",
+        account_policy=AccountPolicy(end_user_limits=Limits(spend_per_day={"TOKEN": 5000})),
+        group_terms=Group(name="default", limits_together=Limits(tokens_per_day=9000)),
+    )
+    limiter.admit(asking)
+    claim = await claimed(limiter, asking, output=200)
+    clock.pass_ms(1000)
+    seen = {state.name: state for state in await limiter.states(asking)}
+    assert set(seen) == {
+        "key.requests_per_minute",
+        "key.tokens_per_minute",
+        "key.concurrent_requests",
+        "end_user.spend_per_day.TOKEN",
+    }, "a group's is shared with others"
+    tokens = seen["key.tokens_per_minute"]
+    assert (tokens.used, tokens.reserved, tokens.remaining) == (0, 300, 300)
+    places = seen["key.concurrent_requests"]
+    assert (places.reserved, places.remaining, places.reset_ms) == (1, 2, None)
+    assert seen["end_user.spend_per_day.TOKEN"].reserved == 300
+    assert seen["key.requests_per_minute"].used == 0
+    claim.settle(250, 250)
+    clock.pass_ms(5000)
+    seen = {state.name: state for state in await limiter.states(asking)}
+    tokens = seen["key.tokens_per_minute"]
+    assert (tokens.used, tokens.reserved, tokens.remaining) == (200, 0, 400)
+    assert tokens.reset_ms == 20_000
+    assert seen["key.concurrent_requests"].reset_ms == 0
+    assert seen["end_user.spend_per_day.TOKEN"].used == 250
+
+
+async def test_who_is_not_limited_has_no_states(limiter):
+    assert list(await limiter.states(a_principal())) == []

@@ -85,6 +85,7 @@ async def test_the_balance_is_of_the_accounts_own_wallets(house, key):
             "expires_ms": None,
             "quota": {},
         },
+        "limits": [],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bandari.domain.outcome import LimitState
 from bandari.web.openapi.admin import END_USER_LIMITS, MOVED, ONE_END_USER, TRANSFER
 from bandari.web.openapi.admin_reports import exported
 from bandari.web.openapi.errors import ASKING, CHANGING
@@ -71,7 +72,12 @@ def _operation(
 
 _QUOTA: Final = {"per_month": (5_000_000, 29)}
 _BALANCE: Final = answers.encode_balance(
-    ACCOUNT, (WALLET,), KEY, _QUOTA, answers.end_user(END_USER, (SUB_WALLET,))
+    ACCOUNT,
+    (WALLET,),
+    KEY,
+    _QUOTA,
+    answers.end_user(END_USER, (SUB_WALLET,)),
+    (LimitState("key.tokens_per_minute", 20_000, 1_300, 1_064, 7_092),),
 )
 
 OWN_ACCOUNT: Final = Section(

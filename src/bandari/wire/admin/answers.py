@@ -12,6 +12,7 @@ from bandari.domain.audit_log import AuditEntry
 from bandari.domain.catalogue import Group, Model
 from bandari.domain.keys import ApiKey
 from bandari.domain.ledger import Wallet
+from bandari.domain.outcome import LimitState
 from bandari.domain.pricing import RateCard
 
 JsonObject = dict[str, Any]
@@ -66,6 +67,7 @@ def encode_balance(
     used: ApiKey,
     quota: Mapping[str, tuple[int, int]],
     end_user: JsonObject | None,
+    limits: Iterable[LimitState],
 ) -> bytes:
     """What an account has, and what the key that asks may use of it.
 
@@ -87,6 +89,17 @@ def encode_balance(
                     for name, (limit, count) in quota.items()
                 },
             },
+            "limits": [
+                {
+                    "name": each.name,
+                    "limit": each.limit,
+                    "used": each.used,
+                    "reserved": each.reserved,
+                    "remaining": each.remaining,
+                    "reset_ms": each.reset_ms,
+                }
+                for each in limits
+            ],
         }
     )
 

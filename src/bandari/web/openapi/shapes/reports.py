@@ -137,6 +137,19 @@ class BalanceKey(TypedDict):
     quota: QuotaStanding
 
 
+class LimitStanding(TypedDict):
+    """How a limit stands, of the key, the account, or the end user on whose behalf it is asked."""
+
+    name: Annotated[str, "Like `key.tokens_per_minute`."]
+    limit: int
+    used: Annotated[int, "What was used and has not come back."]
+    reserved: Annotated[int, "What answers that are running may still use, or how many there are."]
+    remaining: int
+    reset_ms: Annotated[
+        int | None, "How long until all of it is there again, in milliseconds, if it is known."
+    ]
+
+
 class Balance(TypedDict):
     """What the account has, and what the key that asks may use of it."""
 
@@ -147,3 +160,7 @@ class Balance(TypedDict):
         EndUser | None, "With `X-On-Behalf-Of`: what the account has said of him, if it has."
     ]
     key: BalanceKey
+    limits: Annotated[
+        list[LimitStanding],
+        "Those of the key and the account; limits that are shared with others are not told.",
+    ]
