@@ -19,6 +19,11 @@ LONG = 3000
 """Tokens of an answer without a limit."""
 
 
+class _Server(ThreadingHTTPServer):
+    # Who is not accepted at once waits for the kernel to try again: seconds, then a minute.
+    request_queue_size = 1024
+
+
 class CountingUpstream:
     """``sent[user]`` is how many output tokens were handed to the network for that request.
 
@@ -65,7 +70,7 @@ def counting_upstream() -> Iterator[CountingUpstream]:
             return
 
     pause = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     # Idle threads of answers that stand still must not keep the test from ending.
     server.block_on_close = False

@@ -24,6 +24,8 @@ from bandari.bootstrap.books import open_books
 from bandari.cli.books import administration_of
 from bandari.config import Overrides, load
 from bandari.domain.audit_log import Actor
+from bandari.domain.catalogue import DEFAULT_GROUP
+from bandari.domain.keys import KeyPolicy
 from bandari.domain.pricing import TOKEN
 
 START_TIMEOUT_S = 60.0
@@ -111,7 +113,14 @@ class Bandari:
             raise AssertionError(f"bandari {' '.join(arguments)}: {done.stderr}")
         return done
 
-    def new_key(self, account: str, amount: int = 0, asset: str = TOKEN) -> str:
+    def new_key(
+        self,
+        account: str,
+        amount: int = 0,
+        asset: str = TOKEN,
+        group: str = DEFAULT_GROUP,
+        policy: KeyPolicy | None = None,
+    ) -> str:
         """A key of a new account with that much in its wallet, made beside the server."""
 
         async def make() -> str:
@@ -123,7 +132,10 @@ class Bandari:
                 await admin.create_account(account, by)
                 if amount:
                     await admin.credit(account, amount, asset, why="test", by=by)
-                return (await admin.create_key(account, by=by)).text
+                made = await admin.create_key(
+                    account, group=group, policy=policy or KeyPolicy(), by=by
+                )
+                return made.text
 
         return asyncio.run(make())
 

@@ -22,8 +22,8 @@ from bandari.cli.printing import (
     say_table,
     spelled_policy,
 )
+from bandari.domain.catalogue import DEFAULT_GROUP
 from bandari.domain.keys import ApiKey, KeyPolicy
-from bandari.service.groups import DEFAULT_GROUP
 from bandari.service.policies import policy_from
 
 app = command_group("key", COMMANDS["key"])

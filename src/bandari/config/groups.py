@@ -12,9 +12,9 @@ from bandari.config.limits import check_limits
 from bandari.config.models import assets_of
 from bandari.config.positions import Path
 from bandari.config.tables import Problems, TableReader, WrittenFloat, shown, suggestion
-from bandari.config.values import DEFAULT_GROUP, GroupTable, Provider
+from bandari.config.values import GroupTable, Provider
 from bandari.domain import catalogue
-from bandari.domain.catalogue import Group, Model
+from bandari.domain.catalogue import DEFAULT_GROUP, Group, Model
 from bandari.domain.pricing import FULL_PRICE, PriceRatio
 
 _LIMITS: Final = ("limits", "limits_per_account", "limits_per_end_user", "limits_together")

@@ -23,7 +23,6 @@ DEFAULT_MODEL: Final = "bandari-tiny"
 DEFAULT_CONTEXT_WINDOW: Final = 128_000
 """Tokens, for a model that no target of is ``local`` and whose window the file does not say."""
 
-DEFAULT_GROUP: Final = "default"
 MAX_PRICE: Final = 10**12
 MAX_PRIORITY: Final = 9
 

@@ -108,6 +108,10 @@ def check_serves(model: Model, endpoint: Endpoint) -> None:
         )
 
 
+DEFAULT_GROUP: Final = "default"
+"""The group of a key that was made for no other, and of one whose group is there no more."""
+
+
 class Group(Struct, frozen=True, kw_only=True):
     """What the keys of a group may do, and what they pay of a model's price.
 

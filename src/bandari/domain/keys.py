@@ -113,7 +113,10 @@ class Principal(Struct, frozen=True):
 
     def may_use(self, model_id: str) -> bool:
         """Whether group and key both allow the model of that public id."""
-        return allows(self.group_terms.models, model_id) and allows(self.policy.models, model_id)
+        of_group, of_key = self.group_terms.models, self.policy.models
+        if of_group is None and of_key is None:
+            return True
+        return allows(of_group, model_id) and allows(of_key, model_id)
 
 
 def spell(prefix: str, secret: bytes) -> str:

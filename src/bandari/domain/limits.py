@@ -99,8 +99,11 @@ class Window:
 
     def settle(self, reserved: int, used: int, now_ns: int) -> None:
         """Of what is reserved, this much has come to its end, and so much of it was used."""
-        self.release(reserved)
-        self.book(used, now_ns)
+        self._outstanding -= reserved
+        assert self._outstanding >= 0, "what is given back was reserved"
+        if now_ns != self._as_of_ns:
+            self._drain(now_ns)
+        self._level += used * self.period_ns
 
     def forget(self) -> None:
         """What was booked will be known from the store. What is reserved stays."""
@@ -136,7 +139,8 @@ class Window:
     def _drain(self, now_ns: int) -> None:
         passed_ns = now_ns - self._as_of_ns
         if passed_ns > 0 and self._level:
-            self._level = max(0, self._level - passed_ns * self.limit)
+            level = self._level - passed_ns * self.limit
+            self._level = level if level > 0 else 0
         # Also where the clock went back: else nothing would drain until it has caught up.
         self._as_of_ns = now_ns
 

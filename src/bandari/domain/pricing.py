@@ -86,6 +86,8 @@ def round_charge(millionths: int, ratio: PriceRatio = FULL_PRICE) -> int:
     ``ratio`` is applied to the exact price, so that there is one rounding. This is the only one in
     Bandari. It is monotonic, so a hold for at least as many tokens always covers the charge.
     """
+    if ratio is FULL_PRICE:
+        return (millionths + PER_MILLION // 2) // PER_MILLION
     unit = PER_MILLION * ratio.denominator
     return (2 * millionths * ratio.numerator + unit) // (2 * unit)
 

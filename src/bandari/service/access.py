@@ -26,11 +26,15 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class _Known(Struct, frozen=True):
-    """A key that was found. ``networks`` are None where it may come from anywhere."""
+    """A key that was found. ``networks`` are None where it may come from anywhere.
+
+    ``opens``: whoever has it comes in, from wherever and however late it is.
+    """
 
     found: FoundKey
     principal: Principal
     networks: tuple[_Network, ...] | None
+    opens: bool
 
 
 class _Said(Struct, frozen=True):
@@ -87,6 +91,8 @@ class Access:
                 known = tried
             if known is None:
                 return Deny(Reason.UNKNOWN_KEY, "The API key is unknown.")
+        if known.opens:
+            return known.principal
         return self._refusal(known, source) or known.principal
 
     def refuse_malformed(self, source: str, detail: str) -> Deny:
@@ -144,7 +150,12 @@ class Access:
             group_terms=self._groups.of(key.group),
         )
         networks = key.policy.networks
-        return _Known(found, principal, _parsed(networks) if networks else None)
+        return _Known(
+            found=found,
+            principal=principal,
+            networks=_parsed(networks) if networks else None,
+            opens=_opens(found),
+        )
 
     async def _look_up_terms(self, whose: tuple[int, str]) -> _Said:
         return _Said(await self._accounts.end_user_terms(*whose))
@@ -175,6 +186,18 @@ class Access:
 
     def _is_past(self, time_ms: int) -> bool:
         return self._clock.now_ms() >= time_ms
+
+
+def _opens(found: FoundKey) -> bool:
+    """Whether nothing has to be looked at for each request: what ``_refusal`` looks at."""
+    key = found.key
+    return (
+        key.revoked_ms is None
+        and not found.is_former
+        and key.policy.expires_ms is None
+        and not found.account_policy.is_suspended
+        and not key.policy.networks
+    )
 
 
 def _parsed(networks: Sequence[str]) -> tuple[_Network, ...]:

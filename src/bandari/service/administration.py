@@ -20,7 +20,7 @@ from bandari.service.account_administration import (
     Statement,
     TooLittleFree,
 )
-from bandari.service.groups import DEFAULT_GROUP, Groups
+from bandari.service.groups import Groups
 from bandari.service.guesses import Guesses
 from bandari.service.key_administration import KeyAdministration, KeyRevoked, NewKey
 from bandari.service.operators import Action, NewUser, Operator, Operators
@@ -28,7 +28,6 @@ from bandari.service.policies import check_page
 from bandari.service.ports import Accounts, AuditLog, Clock, Keys, Users
 
 __all__ = [
-    "DEFAULT_GROUP",
     "FIRST_ACCOUNT",
     "FIRST_CREDIT",
     "Action",

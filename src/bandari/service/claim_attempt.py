@@ -5,9 +5,9 @@ Nothing here waits and nothing is changed, so that what is seen still holds when
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from bandari.domain.limits import MINUTE_NS, Allotment
+from bandari.domain.limits import Allotment, Places, Window
 from bandari.domain.outcome import Deny
 from bandari.domain.pricing import ceiling_for, output_tokens_within
 from bandari.service.limit_refusals import (
@@ -18,12 +18,14 @@ from bandari.service.limit_refusals import (
     window_refuses,
 )
 from bandari.service.ports import Clock
-from bandari.service.tallies import Tally
+from bandari.service.tallies import Tally, Terms
 from bandari.service.wanted import Wanted
 
 
 class Attempt:
     """``reach`` and ``ahead`` are how long the answer may become, and what of it is reserved.
+
+    ``tokens``, ``allotments`` and ``places`` are the counters to reserve of.
 
     ``own_requests`` are the windows of requests that the door knew nothing of, ``overfull`` those
     that it filled before it was known what had been used.
@@ -32,42 +34,55 @@ class Attempt:
     def __init__(self, wanted: Wanted, tallies: Sequence[Tally], clock: Clock) -> None:
         self.wanted = wanted
         self.now_ns = clock.monotonic_ns()
-        self._now_ms = clock.now_ms()
-        self.terms = tuple(tally.terms for tally in tallies)
-        self.requests = [window for terms in self.terms for window in terms.requests]
-        self.tokens = [window for terms in self.terms for window in terms.tokens]
-        late = [tally for tally in tallies if not tally.is_at_the_door]
-        self.own_requests = [window for tally in late for window in tally.terms.requests]
-        self.overfull = [
-            window
-            for tally in tallies
-            if tally.is_at_the_door
-            for window in tally.terms.requests
-            if window.period_ns != MINUTE_NS and window.remaining(self.now_ns) < 0
-        ]
-        self.refusals = [overfull_refuses(window, self.now_ns) for window in self.overfull]
+        self.terms: list[Terms] = []
+        self.requests: list[Window] = []
+        self.own_requests: list[Window] = []
+        self.overfull: list[Window] = []
+        self.tokens: list[Window] = []
+        self.allotments: list[Allotment] = []
+        self.places: list[Places] = []
+        self.refusals: list[Deny] = []
         self.may_depend_on_the_bound = False
-        self._see_requests()
-        self._see_allotments()
-        self._see_windows()
-
-    def _see_requests(self) -> None:
+        for tally in tallies:
+            self._gather(tally)
+        for window in self.overfull:
+            self.refusals.append(overfull_refuses(window, self.now_ns))
         for window in self.own_requests:
             self._note(window_refuses(window, 1, self.now_ns))
-        for terms in self.terms:
-            if terms.places is not None:
-                self._note(places_refuse(terms.places))
+        for places in self.places:
+            self._note(places_refuse(places))
+        self.reach = wanted.whole
+        if self.allotments:
+            self._see_allotments(clock.now_ms())
+        self._see_windows()
 
-    def _see_allotments(self) -> None:
+    def _gather(self, tally: Tally) -> None:
+        """Its counters, as far as they count what is wanted."""
+        terms = tally.terms
+        self.terms.append(terms)
+        self.requests += terms.requests
+        if not tally.is_at_the_door:
+            self.own_requests += terms.requests
+        elif terms.lasting:
+            self.overfull += (each for each in terms.lasting if each.remaining(self.now_ns) < 0)
+        self.tokens += terms.tokens
+        self.allotments += terms.quotas
+        if terms.spends:
+            asset = self.wanted.card.asset
+            self.allotments += (spend for spend in terms.spends if spend.asset == asset)
+        if terms.places is not None:
+            self.places.append(terms.places)
+
+    def _see_allotments(self, now_ms: int) -> None:
         """How far quotas and spend limits reach."""
         wanted = self.wanted
         reach, tightest = wanted.whole, None
         shortest = min(1, wanted.whole)
-        for allotment in self._allotments():
-            length = self._reach_of(allotment)
+        for allotment in self.allotments:
+            length = self._reach_of(allotment, now_ms)
             if length < shortest:
                 needed = self._needed_of(allotment, shortest)
-                self.refusals.append(allotment_refuses(allotment, needed, self._now_ms))
+                self.refusals.append(allotment_refuses(allotment, needed, now_ms))
                 self.may_depend_on_the_bound = True
             elif length < reach:
                 reach, tightest = length, allotment
@@ -77,16 +92,9 @@ class Attempt:
                 self.refusals.append(cut_too_short(tightest, reach))
         self.reach = reach
 
-    def _allotments(self) -> Iterable[Allotment]:
-        for terms in self.terms:
-            yield from terms.quotas
-            for spend in terms.spends:
-                if spend.asset == self.wanted.card.asset:
-                    yield spend
-
-    def _reach_of(self, allotment: Allotment) -> int:
+    def _reach_of(self, allotment: Allotment, now_ms: int) -> int:
         """Tokens per choice that what is left of it covers; below 0: not even the prompt."""
-        wanted, left = self.wanted, allotment.left(self._now_ms)
+        wanted, left = self.wanted, allotment.left(now_ms)
         prompt = wanted.prompt.tokens
         if not allotment.asset:
             return (left - prompt) // wanted.choices
@@ -103,7 +111,7 @@ class Attempt:
         ahead = min(wanted.ahead, self.reach)
         if wanted.rolls and self.tokens:
             # What reaches ahead need not be more than the smallest window can ever hold.
-            roomy = (min(window.limit for window in self.tokens) - prompt) // choices
+            roomy = (min([window.limit for window in self.tokens]) - prompt) // choices
             if 1 <= roomy < ahead and not wanted.is_useless(roomy):
                 ahead = roomy
         self.ahead = ahead

@@ -22,11 +22,8 @@ class Claims(Protocol):
 
     clock: Clock
 
-    @property
-    def has_tallies(self) -> bool: ...
-
-    def tallies_of(self, wanted: Wanted) -> Iterable[Tally]:
-        """All that count what such a request uses."""
+    def tallies_of(self, wanted: Wanted) -> Sequence[Tally]:
+        """All that count what such a request uses, whether they limit it or not."""
         ...
 
     def begin_posting(self, claim: Claim) -> None: ...
@@ -42,27 +39,29 @@ class Reserved:
     __slots__ = ("places", "quotas", "requests", "spends", "terms", "windows")
 
     def __init__(
-        self, terms: Sequence[Terms] = (), asset: str = "", requests: Sequence[Window] = ()
+        self,
+        terms: Sequence[Terms] = (),
+        windows: Sequence[Window] = (),
+        allotments: Sequence[Allotment] = (),
+        places: Sequence[Places] = (),
+        requests: Sequence[Window] = (),
     ) -> None:
         self.terms = terms
         self.requests = requests
-        self.windows: list[Window] = []
-        self.quotas: list[Allotment] = []
-        self.spends: list[Allotment] = []
-        self.places: list[Places] = []
-        for each in terms:
-            self.windows += each.tokens
-            self.quotas += each.quotas
-            self.spends += (spend for spend in each.spends if spend.asset == asset)
-            if each.places is not None:
-                self.places.append(each.places)
+        self.windows = windows
+        self.places = places
+        self.quotas: Sequence[Allotment] = ()
+        self.spends: Sequence[Allotment] = ()
+        if allotments:
+            self.quotas = [each for each in allotments if not each.asset]
+            self.spends = [each for each in allotments if each.asset]
 
 
 NOTHING: Final = Reserved()
 
 
 class Claim:
-    """``tokens``, and ``amount`` of the card's asset, are reserved.
+    """``tokens``, and ``amount`` of the card's asset, are reserved: 0 where nothing limits them.
 
     ``reach`` is how long the answer may become by what is left of quotas and spend limits, in
     tokens per choice: as long as it was asked to, where they cover that.
@@ -94,32 +93,38 @@ class Claim:
         """Take it, and a place: that there is room has been seen."""
         for places in self._reserved.places:
             places.take()
-        self._hold(
-            input_tokens + output_tokens, ceiling_for(self.wanted.card, input_tokens, output_tokens)
-        )
+        self._hold(input_tokens + output_tokens, self._ceiling(input_tokens, output_tokens))
 
     def shrink(self, input_tokens: int, output_tokens: int) -> None:
         """It cannot become more than that: give the rest back. Before anything is generated."""
+        if self._reserved is NOTHING:
+            return
         tokens = min(self.tokens, input_tokens + output_tokens)
-        amount = min(self.amount, ceiling_for(self.wanted.card, input_tokens, output_tokens))
+        amount = min(self.amount, self._ceiling(input_tokens, output_tokens))
         self._hold(tokens, amount)
+
+    def _ceiling(self, input_tokens: int, output_tokens: int) -> int:
+        """The most that so many tokens can cost, where money is limited."""
+        if not self._reserved.spends:
+            return 0
+        return ceiling_for(self.wanted.card, input_tokens, output_tokens)
 
     def _hold(self, tokens: int, amount: int) -> None:
         """Have so much reserved from here on."""
-        more, dearer = tokens - self.tokens, amount - self.amount
-        unbooked = max(0, tokens - self._booked) - self._unbooked
+        more, dearer, unbooked = tokens - self.tokens, amount - self.amount, self._unbooked
+        self.tokens, self.amount = tokens, amount
         for window in self._reserved.windows:
-            window.reserve(unbooked)
+            window.reserve(self._unbooked - unbooked)
         for quota in self._reserved.quotas:
             quota.reserve(more)
         for spend in self._reserved.spends:
             spend.reserve(dearer)
-        self.tokens, self.amount = tokens, amount
 
     @property
     def _unbooked(self) -> int:
         """What is still reserved in windows."""
-        return max(0, self.tokens - self._booked)
+        unbooked = self.tokens - self._booked
+        return unbooked if unbooked > 0 else 0
 
     def covered_output(self, input_tokens: int) -> int | None:
         """Output tokens, over all choices, that are reserved; None where nothing limits them."""
@@ -137,6 +142,8 @@ class Claim:
 
         Returns for how many: 0, and nothing more is reserved, if there is no room for ``least``.
         """
+        if self._reserved is NOTHING:
+            return wanted
         now_ns, now_ms = self._claims.clock.monotonic_ns(), self._claims.clock.now_ms()
         output_tokens = wanted
         # What has been booked beyond the reservation is in the window already.
@@ -153,7 +160,7 @@ class Claim:
         if output_tokens < least:
             return 0
         tokens = max(self.tokens, input_tokens + output_tokens)
-        amount = max(self.amount, ceiling_for(self.wanted.card, input_tokens, output_tokens))
+        amount = max(self.amount, self._ceiling(input_tokens, output_tokens))
         self._hold(tokens, amount)
         return output_tokens
 
@@ -179,11 +186,13 @@ class Claim:
         if self._has_ended:
             return
         self._has_ended = True
-        if self._claims.has_tallies:
-            self._book(tokens, amount)
+        counting = self._claims.tallies_of(self.wanted)
+        # Those that something is reserved of are among them: none is let go while it is held.
+        if counting:
+            self._book(tokens, amount, counting)
         self._leave()
 
-    def _book(self, tokens: int, amount: int) -> None:
+    def _book(self, tokens: int, amount: int, counting: Iterable[Tally]) -> None:
         clock = self._claims.clock
         now_ns, now_ms = clock.monotonic_ns(), clock.now_ms()
         # What was booked too much while it ran has to drain: time may have made its room already.
@@ -194,7 +203,9 @@ class Claim:
             quota.settle(self.tokens, tokens, now_ms)
         for spend in self._reserved.spends:
             spend.settle(self.amount, amount, now_ms)
-        self._book_elsewhere(tokens, amount, now_ns, now_ms)
+        for tally in counting:
+            if tally.has_dormant or tally.terms not in self._reserved.terms:
+                self._book_elsewhere(tally, tokens, amount, now_ns, now_ms)
 
     def release(self) -> None:
         """End it: nothing was used. Harmless when it has ended."""
@@ -214,23 +225,22 @@ class Claim:
             places.leave()
         self._claims.end_posting(self)
 
-    def _book_elsewhere(self, tokens: int, amount: int, now_ns: int, now_ms: int) -> None:
+    def _book_elsewhere(
+        self, tally: Tally, tokens: int, amount: int, now_ns: int, now_ms: int
+    ) -> None:
         """In the counters that nothing was reserved of: made since, or not in force."""
         held = self._reserved
-        for tally in self._claims.tallies_of(self.wanted):
-            if not tally.counts_usage or (tally.terms in held.terms and not tally.has_dormant):
+        reserved = (*held.windows, *held.quotas, *held.spends)
+        for counter in tally.counters.values():
+            if counter in reserved or isinstance(counter, Places):
                 continue
-            reserved = (*held.windows, *held.quotas, *held.spends)
-            for counter in tally.counters.values():
-                if counter in reserved or isinstance(counter, Places):
-                    continue
-                if isinstance(counter, Window):
-                    if not tally.counts_requests(counter):
-                        counter.book(tokens, now_ns)
-                elif not counter.asset:
-                    counter.book(tokens, now_ms)
-                elif counter.asset == self.wanted.card.asset:
-                    counter.book(amount, now_ms)
+            if isinstance(counter, Window):
+                if not tally.counts_requests(counter):
+                    counter.book(tokens, now_ns)
+            elif not counter.asset:
+                counter.book(tokens, now_ms)
+            elif counter.asset == self.wanted.card.asset:
+                counter.book(amount, now_ms)
 
     def standing(self) -> Allow | None:
         """What is left at this moment of the limits of tokens, and of requests where the door has

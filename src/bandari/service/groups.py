@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
-from bandari.domain.catalogue import Group
-
-DEFAULT_GROUP: Final = "default"
+from bandari.domain.catalogue import DEFAULT_GROUP, Group
 
 
 class Groups:

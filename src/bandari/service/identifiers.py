@@ -11,24 +11,17 @@ from collections.abc import Callable
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
+_RANDOM_CHARACTERS = 16
+_LETTERS = _ALPHABET.encode() * (256 // len(_ALPHABET))
+"""For each byte a letter; all are as likely."""
+
 
 def time_ordered_id(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
     """26 characters, later ones greater than earlier ones (to the millisecond)."""
-    chance = int.from_bytes(random_bytes(10), "big")
+    # Five bits of each byte: more than are needed are drawn, because spelling them is cheaper then.
+    chance = random_bytes(_RANDOM_CHARACTERS).translate(_LETTERS).decode()
+    bits, pairs = now_ms & 0xFFFF_FFFF_FFFF, _PAIRS
     return (
-        _spelled(now_ms & 0xFFFF_FFFF_FFFF)
-        + _spelled(chance >> 30)
-        + _spelled(chance & 0x3FFF_FFFF)[4:]
-    )
-
-
-def _spelled(bits: int) -> str:
-    """50 bits as 10 characters. (Small numbers, and no loop: two names are made per request.)"""
-    pairs = _PAIRS
-    return (
-        pairs[bits >> 40]
-        + pairs[bits >> 30 & 1023]
-        + pairs[bits >> 20 & 1023]
-        + pairs[bits >> 10 & 1023]
-        + pairs[bits & 1023]
+        f"{pairs[bits >> 40]}{pairs[bits >> 30 & 1023]}{pairs[bits >> 20 & 1023]}"
+        f"{pairs[bits >> 10 & 1023]}{pairs[bits & 1023]}{chance}"
     )

@@ -9,10 +9,11 @@ from msgspec import Struct
 
 from bandari.domain import keys
 from bandari.domain.audit_log import Actor
+from bandari.domain.catalogue import DEFAULT_GROUP
 from bandari.domain.faults import CallerFault, NotFound
 from bandari.domain.keys import ApiKey, KeyPolicy
 from bandari.service.account_administration import find_account
-from bandari.service.groups import DEFAULT_GROUP, Groups
+from bandari.service.groups import Groups
 from bandari.service.policies import (
     check_expiry,
     check_grace,

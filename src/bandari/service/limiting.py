@@ -78,7 +78,7 @@ class Limiter:
         has_counted = False
         while True:
             tallies: Sequence[Tally] = self._limiting(wanted)
-            if tallies and self._history is not None:
+            if self._history is not None and _may_not_know_all(tallies):
                 tallies = await self._up_to_date(
                     self._history, tallies, lambda: self._limiting(wanted)
                 )
@@ -99,7 +99,9 @@ class Limiter:
         for window in attempt.own_requests:
             window.book(1, now_ns)
         requests = attempt.requests if attempt.own_requests else ()
-        reserved = Reserved(attempt.terms, wanted.card.asset, requests)
+        reserved = Reserved(
+            attempt.terms, attempt.tokens, attempt.allotments, attempt.places, requests
+        )
         claim = Claim(self, wanted, attempt.reach, reserved)
         claim.reserve(wanted.prompt.tokens, attempt.ahead * wanted.choices)
         return claim
@@ -187,17 +189,6 @@ class Limiter:
         layers = (own, of_account, principal.group_terms.limits_per_end_user)
         return self._end_users.of((principal.account_id, principal.end_user), layers)
 
-    @property
-    def has_tallies(self) -> bool:
-        """Whether anything is counted at all."""
-        return bool(
-            self._keys.by_key
-            or self._accounts.by_key
-            or self._groups.by_key
-            or self._end_users.by_key
-            or self._models.by_key
-        )
-
     def tallies_of(self, wanted: Wanted) -> Sequence[Tally]:
         """All that count what such a request uses, whether they limit it or not."""
         principal = wanted.principal
@@ -208,7 +199,7 @@ class Limiter:
             self._models.by_key.get(wanted.model.id),
             self._end_users.by_key.get((principal.account_id, principal.end_user)),
         )
-        return [tally for tally in found if tally is not None]
+        return [tally for tally in found if tally is not None and tally.counts_usage]
 
     def begin_posting(self, claim: Claim) -> None:
         self._posting[claim] = None
@@ -223,6 +214,13 @@ class Limiter:
 def _has_something_to_claim(tallies: Iterable[Tally]) -> bool:
     for tally in tallies:  # noqa: SIM110 - on the way of every request: a generator takes longer
         if tally.is_claimed:
+            return True
+    return False
+
+
+def _may_not_know_all(tallies: Iterable[Tally]) -> bool:
+    for tally in tallies:  # noqa: SIM110 - as above
+        if tally.asks_the_store:
             return True
     return False
 

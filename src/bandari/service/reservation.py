@@ -156,15 +156,16 @@ class Reservation:
             finish_reason=finish_reason,
             reasoning_effort=reasoning_effort,
         )
-        self._charged = count.usage.total_tokens, charge.amount
+        tokens = count.usage.total_tokens
+        self._charged = tokens, charge.amount
         if self._claim is not None:
             self._claim.begin_posting()
         try:
             receipt = await self._ledger.post(charge)
         except HoldAlreadyEnded:
-            self._end_claim(*self._charged)
+            self._end_claim(tokens, charge.amount)
             raise
-        self._end_claim(count.usage.total_tokens, receipt.amount)
+        self._end_claim(tokens, receipt.amount)
         return receipt
 
     async def void(self) -> None:

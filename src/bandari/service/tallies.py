@@ -41,7 +41,7 @@ _PERIODS: Final = (("minute", MINUTE_NS), ("hour", HOUR_NS), ("day", DAY_NS))
 class Terms:
     """The counters that a subject's requests have to pass, by kind. Never changed once made."""
 
-    __slots__ = ("is_claimed", "places", "quotas", "requests", "spends", "tokens")
+    __slots__ = ("is_claimed", "lasting", "places", "quotas", "requests", "spends", "tokens")
 
     def __init__(
         self,
@@ -56,8 +56,9 @@ class Terms:
         self.quotas = quotas
         self.spends = spends
         self.places = places
-        outlive = any(window.period_ns != MINUTE_NS for window in requests)
-        self.is_claimed = bool(tokens or quotas or spends or places or outlive)
+        self.lasting = tuple(window for window in requests if window.period_ns != MINUTE_NS)
+        """Of ``requests``, those that count for longer than a restart takes."""
+        self.is_claimed = bool(tokens or quotas or spends or places or self.lasting)
         """Whether the door alone, which waits for nothing, cannot see to all of them."""
 
     @property
@@ -81,6 +82,7 @@ class Tally:
     """
 
     __slots__ = (
+        "asks_the_store",
         "counters",
         "counts_usage",
         "cut_ms",
@@ -88,6 +90,7 @@ class Tally:
         "has_dormant",
         "identity",
         "in_doubt",
+        "is_at_the_door",
         "is_claimed",
         "layers",
         "loading",
@@ -101,6 +104,8 @@ class Tally:
     def __init__(self, subject: Subject, identity: tuple[int | str, ...]) -> None:
         self.subject = subject
         self.identity = identity
+        self.is_at_the_door = subject in _AT_THE_DOOR
+        """Whether its requests are counted before it is known what is asked."""
         self.layers: Layers = ()
         self.quota = UNBOUNDED
         self.terms = NO_TERMS
@@ -110,6 +115,8 @@ class Tally:
         """Whether there is something to see to behind the door."""
         self.has_allotments = self.has_dormant = self.needs_load = False
         """Whether there is a counter that does not know what was used before a restart."""
+        self.asks_the_store = False
+        """Whether there is one that has to ask now, or now and then."""
         self.read_ns = 0
         self.cut_ms = 0
         self.in_doubt = False
@@ -127,16 +134,12 @@ class Tally:
         )
         self.note_loads()
 
-    @property
-    def is_at_the_door(self) -> bool:
-        """Whether its requests are counted before it is known what is asked."""
-        return self.subject in _AT_THE_DOOR
-
     def note_loads(self) -> None:
         """See which counters know what was used before they were made."""
         counters = [each for each in self.counters.values() if not isinstance(each, Places)]
         self.needs_load = not all(counter.is_loaded for counter in counters)
         self.has_allotments = any(isinstance(counter, Allotment) for counter in counters)
+        self.asks_the_store = self.needs_load or self.has_allotments
 
     def counts_requests(self, window: Window) -> bool:
         return window.name.startswith(f"{self.subject}.requests_")

@@ -39,7 +39,7 @@ def spelled_head(status: int, headers: Headers) -> bytes:
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
     lines = [line, _date_line(int(time())), *map(_spelled_header, headers), b"\r\n"]
     head = b"\r\n".join(lines)
-    if len(head.splitlines()) != len(lines) or 0 in head:
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) or 0 in head:
         raise ValueError("a header holds what ends it")
     return head
 

@@ -16,6 +16,22 @@ from bandari.web.surface import MESSAGES
 _PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
+class _Names:
+    """What the headers of one kind of limit are called."""
+
+    __slots__ = ("kind", "limit", "remaining", "reset")
+
+    def __init__(self, kind: bytes) -> None:
+        self.kind = kind
+        self.limit = b"x-ratelimit-limit-" + kind
+        self.remaining = b"x-ratelimit-remaining-" + kind
+        self.reset = b"x-ratelimit-reset-" + kind
+
+
+_REQUESTS: Final = _Names(b"requests")
+_TOKENS: Final = _Names(b"tokens")
+
+
 def tell_limits(exchange: Exchange, outcome: Allow | Deny, now_s: float | None = None) -> None:
     """What is left of the limits, in place of what was told before; and which limit refuses.
 
@@ -23,31 +39,32 @@ def tell_limits(exchange: Exchange, outcome: Allow | Deny, now_s: float | None =
     """
     if isinstance(outcome, Deny) and outcome.limit is not None:
         exchange.headers.append((b"x-bandari-limit", _printable(outcome.limit)))
-    for kind, standing in ((b"requests", outcome.requests), (b"tokens", outcome.tokens)):
-        if standing is not None:
-            _forget(exchange, kind)
-            exchange.headers += _spelled(kind, standing)
-            if exchange.spell == MESSAGES.spell:
-                exchange.headers += _spelled_for_anthropics(kind, standing, now_s)
+    if outcome.requests is not None:
+        _tell(exchange, _REQUESTS, outcome.requests, now_s)
+    if outcome.tokens is not None:
+        _tell(exchange, _TOKENS, outcome.tokens, now_s)
 
 
-def _forget(exchange: Exchange, kind: bytes) -> None:
-    """What the door has told of them is no longer so."""
-    told = b"x-ratelimit-limit-" + kind
-    if told in [name for name, _ in exchange.headers]:
-        exchange.headers[:] = [
-            header
-            for header in exchange.headers
-            if not (header[0].startswith(_PREFIXES) and kind in header[0])
-        ]
-
-
-def _spelled(kind: bytes, standing: Standing) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"x-ratelimit-limit-%b" % kind, b"%d" % standing.limit),
-        (b"x-ratelimit-remaining-%b" % kind, b"%d" % standing.remaining),
-        (b"x-ratelimit-reset-%b" % kind, duration(standing.reset_ms).encode()),
+def _tell(exchange: Exchange, names: _Names, standing: Standing, now_s: float | None) -> None:
+    headers = exchange.headers
+    for name, _ in headers:
+        if name is names.limit:
+            _forget(headers, names.kind)
+            break
+    headers += (
+        (names.limit, b"%d" % standing.limit),
+        (names.remaining, b"%d" % standing.remaining),
+        (names.reset, duration(standing.reset_ms).encode()),
     )
+    if exchange.spell == MESSAGES.spell:
+        headers += _spelled_for_anthropics(names.kind, standing, now_s)
+
+
+def _forget(headers: list[tuple[bytes, bytes]], kind: bytes) -> None:
+    """What the door has told of them is no longer so."""
+    headers[:] = [
+        header for header in headers if not (header[0].startswith(_PREFIXES) and kind in header[0])
+    ]
 
 
 def _spelled_for_anthropics(

@@ -23,7 +23,14 @@ def test_all_random_bits_are_in_it():
 
     def random_bytes(count: int) -> bytes:
         asked.append(count)
-        return len(asked).to_bytes(count, "big")
+        return bytes([0] * 15 + [len(asked) % 32])
 
-    assert len({time_ordered_id(5, random_bytes) for _ in range(100)}) == 100
-    assert set(asked) == {10}
+    made = [time_ordered_id(5, random_bytes) for _ in range(32)]
+    assert "".join(one[-1] for one in made[-1:] + made[:-1]) == "0123456789abcdefghjkmnpqrstvwxyz"
+    assert set(asked) == {16}
+
+
+def test_every_random_character_is_as_likely():
+    spelled = [time_ordered_id(5, bytes([byte]).__mul__)[-1] for byte in range(256)]
+    assert {spelled.count(letter) for letter in spelled} == {8}
+    assert len(set(spelled)) == 32

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from bandari.domain.audit_log import Actor
+from bandari.domain.catalogue import DEFAULT_GROUP
 from bandari.domain.keys import ApiKey, KeyPolicy
-from bandari.service.administration import DEFAULT_GROUP, Administration, NewKey
+from bandari.service.administration import Administration, NewKey
 from bandari.service.policies import policy_from
 from bandari.web import problems
 from bandari.web.exchange import Exchange
