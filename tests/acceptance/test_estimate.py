@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,12 +45,9 @@ def receipt_of(server: Bandari, key: str, model: str, **body: Any) -> dict[str, 
     """Ask, and show the receipt as a customer would."""
     with server.client(key) as client:
         answer = client.post(PATH, json={"model": model, **body})
-    assert answer.status_code == 200
-    usage = answer.json()["usage"]
-    shown = json.loads(
-        server.cli("receipt", "show", answer.headers["x-bandari-receipt"], "--json").stdout
-    )
-    assert shown["amount"] == usage["total_tokens"]
+        assert answer.status_code == 200
+        shown = client.get(f"/v1/receipts/{answer.headers['x-bandari-receipt']}").json()
+    assert shown["amount"] == answer.json()["usage"]["total_tokens"]
     return dict(shown)
 
 

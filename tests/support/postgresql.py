@@ -30,6 +30,8 @@ _READY = (
     b"database system is ready to accept read-only connections",
 )
 _USER = "bandari"
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES = 4 * 2**30
 
 
 class PostgresqlMissing(Exception):
@@ -143,6 +145,15 @@ def find_binaries() -> Path:
     )
 
 
+def _in_memory() -> str | None:
+    """Where files are made in memory, if there is such a place with room: every database that a
+    test has made for it is some hundred files, and on a disk they take longer than the test.
+    """
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES:
+        return None
+    return str(_MEMORY)
+
+
 @contextlib.contextmanager
 def postgresql_server(*, fsync: bool = False) -> Iterator[PostgresqlServer]:
     """Start a server and stop it. Raises ``PostgresqlMissing``.
@@ -151,7 +162,7 @@ def postgresql_server(*, fsync: bool = False) -> Iterator[PostgresqlServer]:
     """
     binaries = find_binaries()
     identity = _unprivileged()
-    root = Path(tempfile.mkdtemp(prefix="bandari-postgresql-"))
+    root = Path(tempfile.mkdtemp(prefix="bandari-postgresql-", dir=None if fsync else _in_memory()))
     try:
         if identity:
             os.chown(root, identity["user"], identity["group"])
