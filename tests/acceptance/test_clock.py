@@ -98,7 +98,7 @@ class Clients:
 
 
 def test_an_hour_back_and_forth(bandari: Bandari, clock: SteppedClock) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=4)
+    soon = datetime.now(UTC) + timedelta(seconds=8)
     expired = new_key(bandari, "--expires", soon.isoformat())
     slow = new_key(bandari, "--group", "slow")
     quota = new_key(bandari, "--quota-per-day", "500")
