@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from bandari.cli import COMMANDS
 from bandari.cli.books import administration, who_asks
 from bandari.cli.common import DEFAULTS, FIRST_PAGE, Common, Page, Whole, command_group
@@ -18,10 +16,11 @@ from bandari.cli.printing import (
     say_table,
     spelled_policy,
 )
-from bandari.domain.accounts import Account, AccountPolicy
+from bandari.domain.accounts import AccountPolicy
 from bandari.domain.ledger import Wallet
 from bandari.domain.pricing import TOKEN
 from bandari.service.policies import policy_from
+from bandari.wire.admin import answers
 
 app = command_group("account", COMMANDS["account"])
 
@@ -50,7 +49,7 @@ async def create(
     async with administration(common.settings()) as admin:
         account = await admin.create_account(name, who_asks(), policy)
     if common.as_json:
-        say_json(_described(account))
+        say_json(answers.account(account))
     else:
         say(f"account '{account.name}' created")
 
@@ -79,7 +78,7 @@ async def set_(
         policy = policy_from(document, AccountPolicy, onto=before)
         account = await admin.set_account_policy(name, policy, who_asks())
     if common.as_json:
-        say_json(_described(account))
+        say_json(answers.account(account))
     else:
         say(f"account '{account.name}': {spelled_policy(account.policy)}")
 
@@ -220,7 +219,7 @@ async def list_(*, page: Page = FIRST_PAGE, common: Common = DEFAULTS) -> None:
     async with administration(common.settings()) as admin:
         accounts = await admin.accounts(page.after, page.limit)
     if common.as_json:
-        say_json([_described(account) for account in accounts])
+        say_json([answers.account(account) for account in accounts])
     else:
         say_table(
             ("id", "name", "created (UTC)", "policy"),
@@ -290,15 +289,6 @@ def _say_booked(name: str, amount: int, wallet: Wallet, common: Common) -> None:
     of_end_user = {"end_user": wallet.end_user} if wallet.end_user else {}
     said = {"asset": wallet.asset, "amount": amount, "balance": wallet.balance}
     say_json({"name": name, **of_end_user, **said, "held": wallet.held})
-
-
-def _described(account: Account) -> Mapping[str, object]:
-    return {
-        "id": account.id,
-        "name": account.name,
-        "created_ms": account.created_ms,
-        "policy": msgspec.to_builtins(account.policy),
-    }
 
 
 def _of_wallet(wallet: Wallet) -> Mapping[str, object]:

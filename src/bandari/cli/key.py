@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
 from bandari.cli import COMMANDS
@@ -25,6 +23,7 @@ from bandari.cli.printing import (
 from bandari.domain.catalogue import DEFAULT_GROUP
 from bandari.domain.keys import ApiKey, KeyPolicy
 from bandari.service.policies import policy_from
+from bandari.wire.admin import answers
 
 app = command_group("key", COMMANDS["key"])
 
@@ -59,7 +58,7 @@ async def create(
     async with administration(common.settings()) as admin:
         made = await admin.create_key(account, name, group, by=who_asks(), policy=policy)
     if common.as_json:
-        say_json({"key": made.text, **_described(made.key)})
+        say_json({"key": made.text, **answers.key(made.key)})
     else:
         say(made.text)
         remark(f"Key {made.key.id} of '{account}'. Keep it: it cannot be shown again.")
@@ -79,7 +78,7 @@ async def list_(
     async with administration(common.settings()) as admin:
         keys = await admin.keys(account, page.after, page.limit)
     if common.as_json:
-        say_json([_described(key) for key in keys])
+        say_json([answers.key(key) for key in keys])
     else:
         say_table(
             ("id", "account", "key", "name", "group", "created (UTC)", "revoked (UTC)"),
@@ -163,7 +162,7 @@ async def rotate(key: str, /, *, grace: Span = "0", common: Common = DEFAULTS) -
         found = await admin.find_key(key)
         made = await admin.rotate_key(found.id, grace_ms, by=who_asks())
     if common.as_json:
-        say_json({"key": made.text, **_described(made.key)})
+        say_json({"key": made.text, **answers.key(made.key)})
         return
     say(made.text)
     until = made.key.former_expires_ms
@@ -189,14 +188,14 @@ async def revoke(key: str, /, *, common: Common = DEFAULTS) -> None:
     async with administration(common.settings()) as admin:
         revoked = await admin.revoke_key(key, by=who_asks())
     if common.as_json:
-        say_json(_described(revoked))
+        say_json(answers.key(revoked))
     else:
         say(f"key {revoked.id} ({revoked.hint}) of '{revoked.account}' is revoked")
 
 
 def _say_key(key: ApiKey, common: Common) -> None:
     if common.as_json:
-        say_json(_described(key))
+        say_json(answers.key(key))
         return
     former, until = key.former_hint, key.former_expires_ms
     for title, value in (
@@ -212,18 +211,3 @@ def _say_key(key: ApiKey, common: Common) -> None:
     ):
         if value:
             say(f"{title:9} {value}")
-
-
-def _described(key: ApiKey) -> Mapping[str, object]:
-    return {
-        "id": key.id,
-        "account": key.account,
-        "name": key.name,
-        "group": key.group,
-        "hint": key.hint,
-        "created_ms": key.created_ms,
-        "revoked_ms": key.revoked_ms,
-        "policy": msgspec.to_builtins(key.policy),
-        "former_hint": key.former_hint,
-        "former_expires_ms": key.former_expires_ms,
-    }

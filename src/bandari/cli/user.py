@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from bandari.cli import COMMANDS
 from bandari.cli.books import administration, who_asks
 from bandari.cli.common import DEFAULTS, FIRST_PAGE, Common, Page, command_group
 from bandari.cli.printing import date_of, remark, remark_on_more, say, say_json, say_table
-from bandari.domain.accounts import Role, User
+from bandari.domain.accounts import Role
 from bandari.service.administration import NewUser
+from bandari.wire.admin import answers
 
 app = command_group("user", COMMANDS["user"])
 
@@ -36,7 +35,7 @@ async def list_(*, page: Page = FIRST_PAGE, common: Common = DEFAULTS) -> None:
     async with administration(common.settings()) as admin:
         users = await admin.users(page.after, page.limit)
     if common.as_json:
-        say_json([_described(user) for user in users])
+        say_json([answers.user(user) for user in users])
     else:
         say_table(
             ("id", "name", "role", "admin key", "created (UTC)", "disabled (UTC)"),
@@ -70,7 +69,7 @@ async def role(user: str, role: Role, /, *, common: Common = DEFAULTS) -> None:
         found = await admin.find_user(user)
         changed = await admin.set_role(found.id, role, by=who_asks())
     if common.as_json:
-        say_json(_described(changed))
+        say_json(answers.user(changed))
     else:
         say(f"user '{changed.name}' is {changed.role.value}")
 
@@ -103,28 +102,17 @@ async def disable(user: str, /, *, common: Common = DEFAULTS) -> None:
         found = await admin.find_user(user)
         disabled = await admin.disable_user(found.id, by=who_asks())
     if common.as_json:
-        say_json(_described(disabled))
+        say_json(answers.user(disabled))
     else:
         say(f"user '{disabled.name}' is disabled")
 
 
 def _say_made(made: NewUser, common: Common) -> None:
     if common.as_json:
-        say_json({"admin_key": made.text, **_described(made.user)})
+        say_json({"admin_key": made.text, **answers.user(made.user)})
         return
     say(made.text)
     remark(
         f"Admin key of '{made.user.name}' ({made.user.role.value}). Keep it: it cannot be shown "
         "again."
     )
-
-
-def _described(user: User) -> Mapping[str, object]:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "role": user.role.value,
-        "hint": user.hint,
-        "created_ms": user.created_ms,
-        "disabled_ms": user.disabled_ms,
-    }

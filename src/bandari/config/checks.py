@@ -15,16 +15,19 @@ from bandari.config.tables import Problems, shown, suggestion
 from bandari.config.values import Provider
 from bandari.domain.bounds import MAX_INTEGER, MAX_STOP_SEQUENCES, Bounds
 from bandari.domain.catalogue import MAX_MODEL_ID_BYTES, Defaults
-from bandari.domain.keys import MAX_KEY_CHARACTERS
+from bandari.domain.keys import (
+    FEWEST_ADMIN_CHARACTERS,
+    MAX_KEY_CHARACTERS,
+    has_admin_characters,
+)
+from bandari.domain.pricing import is_asset
 from bandari.wire.chat_completions import fields as chat_fields
 from bandari.wire.messages import fields as messages_fields
 from bandari.wire.responses import fields as responses_fields
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_ASSET = re.compile(r"[A-Z][A-Z0-9]{1,15}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LONGEST_MODEL_ID: Final = 200
-_FEWEST_ADMIN_CHARACTERS: Final = 16
 _GLOBAL_BOUNDS: Final = Bounds()
 _RANGES: Final = (
     "temperature",
@@ -78,7 +81,7 @@ def check_model_id(model_id: str, path: Path, problems: Problems) -> None:
 
 
 def check_asset(asset: str, path: Path, problems: Problems) -> None:
-    if not _ASSET.fullmatch(asset):
+    if not is_asset(asset):
         problems.add(path, "an asset is 2 to 16 capital letters and digits, like TOKEN or KES")
 
 
@@ -149,9 +152,9 @@ def problem_of_database_url(url: str) -> str | None:
 
 def problem_of_admin_key(key: str) -> str | None:
     """What is wrong with the owner's admin key, if anything. The key itself is not repeated."""
-    if not _FEWEST_ADMIN_CHARACTERS <= len(key) <= MAX_KEY_CHARACTERS:
-        return f"has {_FEWEST_ADMIN_CHARACTERS} to {MAX_KEY_CHARACTERS} characters"
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not FEWEST_ADMIN_CHARACTERS <= len(key) <= MAX_KEY_CHARACTERS:
+        return f"has {FEWEST_ADMIN_CHARACTERS} to {MAX_KEY_CHARACTERS} characters"
+    if not has_admin_characters(key):
         return "has printable ASCII characters only, and no spaces"
     return None
 

@@ -25,6 +25,8 @@ _SECRET_CHARACTERS = 43
 _CHECKSUM_CHARACTERS = 6
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MAX_KEY_CHARACTERS = 256
+FEWEST_ADMIN_CHARACTERS = 16
+"""Of an admin key that a person has chosen."""
 
 
 class Scope(StrEnum):
@@ -133,6 +135,11 @@ def is_well_formed(text: str, prefix: str) -> bool:
         return False
     body, checksum = text[:-_CHECKSUM_CHARACTERS], text[-_CHECKSUM_CHARACTERS:]
     return len(body) == len(prefix) + _SECRET_CHARACTERS and _checksum(body) == checksum
+
+
+def has_admin_characters(text: str) -> bool:
+    """Whether all of an admin key that a person has chosen can be sent in a header."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def digest(text: str) -> bytes:

@@ -6,6 +6,7 @@ million tokens of a kind, and units per request.
 
 from __future__ import annotations
 
+import re
 from math import gcd
 
 from msgspec import Struct
@@ -14,8 +15,14 @@ from bandari.domain.usage import Usage
 
 PER_MILLION = 1_000_000
 TOKEN = "TOKEN"
+_ASSET = re.compile(r"[A-Z][A-Z0-9]{1,15}")
 MAX_RATIO = 1_000
 MAX_DENOMINATOR = 1_000_000
+
+
+def is_asset(text: str) -> bool:
+    """Whether it can be the name of an asset: 2 to 16 capital letters and digits."""
+    return _ASSET.fullmatch(text) is not None
 
 
 class PriceRatio(Struct, frozen=True):

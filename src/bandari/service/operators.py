@@ -25,7 +25,6 @@ from bandari.service.ports import Clock, NameTaken, Users
 
 ADMIN_PREFIX: Final = "bandari_admin_"
 ADMIN_NAME: Final = "admin"
-LEAST_ADMIN_KEY: Final = 16
 MAX_GOOD: Final = 1_000
 """Admin keys that have opened, of which it is known that they are no guesses."""
 
@@ -242,15 +241,13 @@ class Operators:
 def _digest_of_admin_key(text: str) -> bytes:
     """A person has chosen it, so that it is looked at for what makes it weak."""
     if not (
-        LEAST_ADMIN_KEY <= len(text) <= keys.MAX_KEY_CHARACTERS
-        and text.isascii()
-        and text.isprintable()
-        and " " not in text
+        keys.FEWEST_ADMIN_CHARACTERS <= len(text) <= keys.MAX_KEY_CHARACTERS
+        and keys.has_admin_characters(text)
     ):
         raise InvalidValue(
-            f"BANDARI_ADMIN_KEY must be {LEAST_ADMIN_KEY} to {keys.MAX_KEY_CHARACTERS} ASCII "
-            f"characters without spaces, and has {len(text)} characters. For a good one: openssl "
-            "rand -hex 32"
+            f"BANDARI_ADMIN_KEY must be {keys.FEWEST_ADMIN_CHARACTERS} to "
+            f"{keys.MAX_KEY_CHARACTERS} ASCII characters without spaces, and has {len(text)} "
+            "characters. For a good one: openssl rand -hex 32"
         )
     return keys.digest(text)
 

@@ -18,6 +18,7 @@ from msgspec import Struct, ValidationError, inspect, structs
 from bandari.domain.catalogue import nearest
 from bandari.domain.faults import InvalidValue, NotFound, UnsupportedField
 from bandari.domain.ledger import MAX_AMOUNT
+from bandari.domain.pricing import is_asset
 
 MAX_PAGE: Final = 1_000
 MAX_PATTERNS: Final = 100
@@ -30,7 +31,6 @@ MAX_GRACE_MS: Final = 30 * 86_400_000
 YEAR_3000_MS: Final = 32_503_680_000_000
 
 _NAME = re.compile(r"\w[\w.@+ -]{0,98}[\w.@+-]|\w")
-_ASSET = re.compile(r"[A-Z][A-Z0-9]{1,15}")
 _LONGEST_SHOWN = 100
 
 T = TypeVar("T", bound=Struct)
@@ -56,7 +56,7 @@ def check_end_user(name: str, param: str = "end_user") -> None:
 
 
 def check_asset(asset: str, param: str = "asset") -> None:
-    if not _ASSET.fullmatch(asset):
+    if not is_asset(asset):
         raise InvalidValue(
             "An asset is 2 to 16 capital letters and digits, like TOKEN or KES, and not "
             f"'{shown(asset)}'.",

@@ -12,7 +12,7 @@ from bandari.service.administration import Administration
 from bandari.service.policies import policy_from
 from bandari.web import problems
 from bandari.web.exchange import Exchange
-from bandari.web.requests import PAGE, body_of, check_no_parameters, payment_of
+from bandari.web.requests import PAGE, body_of, check_no_parameters, payment_of, tell_page
 from bandari.wire.admin import answers
 from bandari.wire.admin.bodies import EndUserChange, Transfer
 from bandari.wire.admin.queries import Query
@@ -29,9 +29,7 @@ class EndUsers:
         query = Query(exchange.query, PAGE)
         limit = query.limit()
         found = await self._administration.end_users(account, query.text("after") or "", limit)
-        following = found[-1].name if len(found) == limit else None
-        body = answers.encode_page(map(answers.end_user, found), following)
-        await exchange.respond(200, problems.JSON, body)
+        await tell_page(exchange, found, limit, answers.end_user, lambda each: each.name)
 
     async def one(self, exchange: Exchange, account: str, name: str) -> None:
         check_no_parameters(exchange)

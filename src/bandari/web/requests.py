@@ -1,16 +1,20 @@
-"""How resources read a request: its body as a struct, its parameters, the number in its path.
+"""How resources read a request (its body as a struct, its parameters, the number in its path), and
+answer with a page.
 
 For the operator API and for what customers ask about themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from bandari.domain.faults import NotFound, UnsupportedField
+from bandari.web import problems
 from bandari.web.exchange import Exchange
+from bandari.wire.admin import answers
 from bandari.wire.admin.queries import MAX_ID, Query
 from bandari.wire.admin.reading import read_body
 
@@ -19,6 +23,7 @@ BODY_TIMEOUT_MS: Final = 30_000
 PAGE: Final = ("after", "limit")
 
 Shape = TypeVar("Shape", bound=Struct)
+Row = TypeVar("Row")
 
 
 class _Nothing(Struct):
@@ -54,6 +59,18 @@ async def payment_of(exchange: Exchange, shape: type[Shape]) -> Shape:
             param="Idempotency-Key",
         )
     return await body_of(exchange, shape)
+
+
+async def tell_page(
+    exchange: Exchange,
+    found: Sequence[Row],
+    limit: int,
+    spell: Callable[[Row], object],
+    cursor: Callable[[Row], int | str],
+) -> None:
+    """Answer with what was found. A page that is full may have another behind it."""
+    following = cursor(found[-1]) if len(found) == limit else None
+    await exchange.respond(200, problems.JSON, answers.encode_page(map(spell, found), following))
 
 
 def check_no_parameters(exchange: Exchange) -> None:

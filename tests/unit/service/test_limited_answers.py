@@ -2,83 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from msgspec.structs import replace
-from tests.support.embedding_house import EmbeddingHouse, ScriptedEmbeddings, a_text, vectors
-from tests.support.gates import Gate, until, until_idle
+from tests.support.gates import Gate, until
+from tests.support.limited_answers import (
+    ALL,
+    PROMPT,
+    asking,
+    assert_nothing_reserved,
+    begun,
+    count,
+    counters,
+    used,
+)
 from tests.support.plain_encoder import PlainEncoder
 from tests.support.samples import FREE_OUTPUT, TOKENS, a_model, a_principal, a_request
-from tests.support.scripted_upstream import Script, ScriptedUpstream, answer, counted, finish, text
+from tests.support.scripted_upstream import Script, ScriptedUpstream, answer, finish, text
 from tests.support.small_house import SmallHouse, ended
 from tests.support.spent_before import SpentBefore
 
-from bandari.domain.accounts import AccountPolicy
-from bandari.domain.allowance import Limits, Quota
+from bandari.domain.allowance import Quota
 from bandari.domain.catalogue import Defaults, Group
 from bandari.domain.chat import ResponseFormat
 from bandari.domain.faults import OwnFault, StoreUnavailable, UpstreamInterrupted
-from bandari.domain.keys import KeyPolicy
 from bandari.domain.ledger import Ending
-from bandari.domain.limits import Allotment, Places, Window
+from bandari.domain.limits import Allotment
 from bandari.domain.outcome import Deny, Reason
 from bandari.service.books import HoldRequest
 from bandari.service.generation import Generation
-
-PROMPT = 100
-
-
-def count(prompt: int, output: int):
-    return counted(output, prompt)
-
-
-def asking(quota: Quota | None = None, **limits):
-    return a_principal(policy=KeyPolicy(limits=Limits(**limits), quota=quota or Quota()))
-
-
-async def begun(house: SmallHouse, principal, request=None, keeper=None):
-    request = request or a_request()
-    return await house.inference.begin(
-        principal, request, lambda opening: PlainEncoder(streams=request.stream), keeper
-    )
-
-
-def counters(house) -> Iterator[Window | Allotment | Places]:
-    limiter = house.limiter
-    for tallies in (
-        limiter._keys,
-        limiter._accounts,
-        limiter._groups,
-        limiter._end_users,
-        limiter._models,
-    ):
-        for tally in tallies.by_key.values():
-            yield from tally.counters.values()
-
-
-def used(house, name: str) -> int:
-    return next(each for each in counters(house) if each.name == name).used
-
-
-def assert_nothing_reserved(house) -> None:
-    for counter in counters(house):
-        reserved = counter.taken if isinstance(counter, Places) else counter.outstanding
-        assert reserved == 0, counter.name
-    assert not house.limiter._posting
-
-
-ALL = {
-    "quota": Quota(lifetime=10**6, per_day=10**6, per_month=10**6),
-    "tokens_per_minute": 10**6,
-    "tokens_per_day": 10**6,
-    "concurrent_requests": 3,
-    "spend_per_day": {"TOKEN": 10**6},
-}
-
 
 # How long an answer may become.
 
@@ -376,250 +328,3 @@ async def test_a_place_is_free_when_the_generation_has_ended_and_not_its_client(
     await until(lambda: not house.inference._running)
     assert isinstance(await begun(house, principal), Generation)
     await ended(generation, house.books)
-
-
-# Embeddings.
-
-
-async def embed(house, principal):
-    run = await house.embedding.begin(principal, a_text())
-    if not isinstance(run, Deny):
-        try:
-            await run.result()
-        except OwnFault:
-            await until_idle()
-    return run
-
-
-async def test_a_prompt_alone_is_reserved_and_replaced():
-    gate = Gate()
-    house = EmbeddingHouse(ScriptedEmbeddings(gate, vectors()))
-    run = await house.embedding.begin(asking(**ALL), a_text())
-    assert run.standing.tokens.remaining == 10**6 - 20
-    gate.open()
-    await run.result()
-    assert run.standing.tokens.remaining == 10**6 - 5
-    assert used(house, "key.quota.lifetime") == 5
-    assert_nothing_reserved(house)
-
-
-async def test_a_prompt_is_counted_where_its_quota_does_not_cover_the_bound():
-    house = EmbeddingHouse(ScriptedEmbeddings(input_tokens=5))
-    assert not isinstance(await embed(house, asking(Quota(lifetime=12))), Deny)
-    assert not isinstance(await embed(house, asking(Quota(lifetime=12))), Deny)
-    deny = await embed(house, asking(Quota(lifetime=12)))
-    assert deny.reason is Reason.KEY_QUOTA
-    assert used(house, "key.quota.lifetime") == 10
-
-
-async def test_a_quota_may_be_used_up_by_a_prompt_alone():
-    house = EmbeddingHouse()
-    assert not isinstance(await embed(house, asking(Quota(lifetime=20))), Deny)
-
-
-async def test_what_the_wallet_has_had_counted_is_all_that_stays_reserved():
-    house = EmbeddingHouse(ScriptedEmbeddings(Gate(), input_tokens=5), balance=10)
-    await house.embedding.begin(asking(**ALL), a_text())
-    assert next(each for each in counters(house) if isinstance(each, Window)).outstanding == 5
-
-
-async def test_a_wallet_that_refuses_a_prompt_gives_its_claim_back():
-    house = EmbeddingHouse(balance=10)
-    assert (await embed(house, asking(**ALL))).reason is Reason.INSUFFICIENT_BALANCE
-    assert_nothing_reserved(house)
-
-
-@pytest.mark.parametrize("fault", [UpstreamInterrupted(), ZeroDivisionError()])
-async def test_what_was_not_computed_is_given_back(fault):
-    house = EmbeddingHouse(ScriptedEmbeddings(fault))
-    run = await house.embedding.begin(asking(**ALL), a_text())
-    with pytest.raises((UpstreamInterrupted, OwnFault)):
-        await run.result()
-    assert_nothing_reserved(house)
-    assert used(house, "key.quota.lifetime") == 0
-
-
-@pytest.mark.parametrize("lost", [True, False])
-async def test_vectors_that_could_not_be_charged_stay_reserved_until_that_is_seen_to(lost):
-    house = EmbeddingHouse()
-    post = house.books.post
-
-    async def fail(charge):
-        if lost:
-            await post(charge)
-        raise StoreUnavailable
-
-    house.books.post = fail
-    await embed(house, asking(**ALL))
-    assert any(getattr(each, "outstanding", 0) for each in counters(house))
-    await house.service_books.end_strays()
-    assert_nothing_reserved(house)
-    assert used(house, "key.quota.lifetime") == (5 if lost else 0)
-
-
-async def test_vectors_whose_hold_could_not_be_voided_use_nothing():
-    house = EmbeddingHouse(ScriptedEmbeddings(UpstreamInterrupted()))
-    house.books.failing["void"] = [StoreUnavailable()]
-    run = await house.embedding.begin(asking(**ALL), a_text())
-    with pytest.raises(UpstreamInterrupted):
-        await run.result()
-    assert_nothing_reserved(house)
-    await house.service_books.end_strays()
-    assert not house.books.holds
-
-
-# A storm.
-
-
-class Trickling(ScriptedUpstream):
-    """Lets others run after each piece of an answer."""
-
-    async def _answer(self, script, call):
-        async for batch in super()._answer(script, call):
-            yield batch
-            await asyncio.sleep(0)
-
-
-class Storm:
-    """Many clients of one key, an end user and a model, who leave whenever they like."""
-
-    def __init__(self, seed: int) -> None:
-        self.draw = random.Random(seed)
-        self.house = SmallHouse(model=a_model(limits=Limits(**MANY)), balance=40_000)
-        self.reports = SpentBefore(books=self.house.books)
-        self.house.limiter.__init__(clock=self.house.clock, reports=self.reports)
-        self.house.inference.use({"acme": Trickling(*(self.script() for _ in range(60)))})
-        self.principal = replace(
-            asking(Quota(lifetime=9_000, per_day=8_000), **MANY),
-            end_user="asha",
-            account_policy=AccountPolicy(limits=Limits(**MANY), end_user_limits=Limits(**MANY)),
-            group_terms=Group(name="staff", limits_together=Limits(**MANY)),
-        )
-
-    def script(self) -> Script:
-        draw, many = self.draw, 0
-        steps: list[object] = []
-        for _ in range(draw.randrange(12)):
-            many += draw.randrange(300)
-            steps.append((count(draw.randrange(90, 110), many), text("word ")))
-            steps.append(self.wind)
-        ends = draw.choice([(finish(),), (UpstreamInterrupted(),), (ZeroDivisionError(),)])
-        return Script(*steps, *ends)
-
-    def wind(self) -> None:
-        """Anything may happen between two steps of an answer."""
-        draw = self.draw
-        self.house.clock.pass_ms(draw.choice([0, 0, 10, 700]))
-        if draw.random() < 0.03:
-            self.house.books.failing[draw.choice(["post", "void", "extend", "place"])].append(
-                StoreUnavailable()
-            )
-
-    async def client(self) -> None:
-        draw, house = self.draw, self.house
-        request = a_request(
-            max_tokens=draw.choice([None, None, 10, 500]), n=1, stream=draw.random() < 0.7
-        )
-        unlimited = a_principal(end_user="asha", group_terms=Group(name="staff"))
-        principal = self.principal if draw.random() < 0.9 else unlimited
-        asked = asyncio.create_task(begun(house, principal, request))
-        for _ in range(draw.randrange(40)):
-            await asyncio.sleep(0)
-        if draw.random() < 0.3:
-            asked.cancel()
-        try:
-            generation = await asked
-        except (asyncio.CancelledError, StoreUnavailable):
-            return
-        if isinstance(generation, Deny):
-            return
-        for _ in range(draw.randrange(40)):
-            await asyncio.sleep(0)
-        if draw.random() < 0.4:
-            generation.stop(draw.choice([Ending.CLIENT_LEFT, Ending.SERVER_STOPPED]))
-
-    async def blow(self) -> None:
-        await asyncio.gather(*(self.client() for _ in range(60)))
-        await until(lambda: not self.house.inference._running)
-        self.house.books.failing.clear()
-        await self.house.inference.settle_late()
-
-
-MANY = {
-    "tokens_per_minute": 7_000,
-    "tokens_per_day": 30_000,
-    "requests_per_day": 1000,
-    "concurrent_requests": 20,
-    "spend_per_month": {"TOKEN": 20_000},
-}
-
-
-@pytest.mark.parametrize("seed", range(25))
-async def test_after_a_storm_all_that_was_charged_is_used_and_nothing_is_reserved(seed):
-    storm = Storm(seed)
-    await storm.blow()
-    house = storm.house
-    assert_nothing_reserved(house)
-    assert not house.books.holds
-    charged = sum(each.usage.total_tokens for each in house.books.receipts.values())
-    paid = sum(each.amount for each in house.books.receipts.values())
-    assert charged > 0
-    for counter in counters(house):
-        if isinstance(counter, Allotment):
-            assert counter.used == (paid if counter.asset else charged), counter.name
-
-
-class TokenByToken(Trickling):
-    """As many tokens as are drawn, but no more than it was asked for."""
-
-    def __init__(self, draw: random.Random, pass_ms: Callable[[int], None]) -> None:
-        super().__init__()
-        self.draw, self.pass_ms = draw, pass_ms
-
-    async def _answer(self, script, call):
-        most = call.request.sampling.max_tokens or 4096
-        for many in range(1, 1 + min(most, self.draw.randrange(1, 2500))):
-            yield count(PROMPT, many), text("x")
-            await asyncio.sleep(0)
-            self.pass_ms(self.draw.choice([0] * 100 + [20, 100]))
-        yield (finish(),)
-
-
-@pytest.mark.parametrize("seed", range(4))
-async def test_two_hundred_clients_exceed_no_limit_by_a_single_token(seed):
-    draw = random.Random(seed)
-    house = SmallHouse(balance=10**9)
-    house.limiter.__init__(clock=house.clock, reports=SpentBefore(books=house.books))
-    began_ns = house.clock.monotonic_ns()
-    house.inference.use({"acme": TokenByToken(draw, house.clock.pass_ms)})
-    principal = asking(
-        Quota(lifetime=[40_000, 10**6][seed % 2]),
-        tokens_per_minute=[60_000, 9_000][seed % 2],
-        spend_per_day={"TOKEN": 39_000},
-        concurrent_requests=50,
-    )
-
-    async def client() -> None:
-        for _ in range(draw.randrange(400)):
-            await asyncio.sleep(0)
-        request = a_request(max_tokens=draw.choice([None, None, 100, 900]))
-        generation = await begun(house, principal, request)
-        if isinstance(generation, Deny):
-            return
-        for _ in range(draw.randrange(3000)):
-            await asyncio.sleep(0)
-        if draw.random() < 0.5:
-            generation.stop(Ending.CLIENT_LEFT)
-        await until(lambda: generation.is_settled)
-
-    for _ in range(4):
-        await asyncio.gather(*(client() for _ in range(50)))
-    assert_nothing_reserved(house)
-    charged = sum(each.usage.total_tokens for each in house.books.receipts.values())
-    assert used(house, "key.quota.lifetime") == charged <= principal.policy.quota.lifetime
-    assert used(house, "key.spend_per_day.TOKEN") == charged <= 39_000
-    a_minute = principal.policy.limits.tokens_per_minute
-    passed_ns = house.clock.monotonic_ns() - began_ns
-    assert charged <= a_minute + a_minute * passed_ns // 60_000_000_000
-    endings = {each.ending for each in house.books.receipts.values()}
-    assert endings >= {Ending.COMPLETED, Ending.CLIENT_LEFT, Ending.LIMIT_REACHED}

@@ -12,7 +12,7 @@ from bandari.service.policies import policy_from
 from bandari.web import problems
 from bandari.web.end_users import EndUsers
 from bandari.web.exchange import Exchange
-from bandari.web.requests import PAGE, body_of, check_no_parameters, payment_of
+from bandari.web.requests import PAGE, body_of, check_no_parameters, payment_of, tell_page
 from bandari.wire.admin import answers
 from bandari.wire.admin.bodies import AccountChange, Adjustment, Credit, NewAccount
 from bandari.wire.admin.queries import Query
@@ -31,9 +31,7 @@ class Accounts:
         query = Query(exchange.query, PAGE)
         limit = query.limit()
         found = await self._administration.accounts(query.number("after") or 0, limit)
-        following = found[-1].id if len(found) == limit else None
-        body = answers.encode_page(map(answers.account, found), following)
-        await exchange.respond(200, problems.JSON, body)
+        await tell_page(exchange, found, limit, answers.account, lambda each: each.id)
 
     async def create(self, exchange: Exchange, by: Actor) -> None:
         asked = await body_of(exchange, NewAccount)

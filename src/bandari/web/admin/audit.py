@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bandari.domain.audit_log import Actor
 from bandari.service.administration import Administration
-from bandari.web import problems
 from bandari.web.exchange import Exchange
-from bandari.web.requests import PAGE
+from bandari.web.requests import PAGE, tell_page
 from bandari.wire.admin import answers
 from bandari.wire.admin.queries import Query
 
@@ -25,6 +24,4 @@ class Audit:
             before=query.number("after"),
             limit=limit,
         )
-        following = found[-1].id if len(found) == limit else None
-        body = answers.encode_page(map(answers.audit_entry, found), following)
-        await exchange.respond(200, problems.JSON, body)
+        await tell_page(exchange, found, limit, answers.audit_entry, lambda each: each.id)

@@ -18,6 +18,7 @@ from bandari.web.requests import (
     check_no_parameters,
     check_says_nothing,
     number_in_path,
+    tell_page,
 )
 from bandari.wire.admin import answers
 from bandari.wire.admin.bodies import KeyChange, NewKeyOf, Rotation
@@ -37,9 +38,7 @@ class Keys:
         limit = query.limit()
         account, after = query.text("account"), query.number("after") or 0
         found = await self._administration.keys(account, after, limit)
-        following = found[-1].id if len(found) == limit else None
-        body = answers.encode_page(map(answers.key, found), following)
-        await exchange.respond(200, problems.JSON, body)
+        await tell_page(exchange, found, limit, answers.key, lambda each: each.id)
 
     async def create(self, exchange: Exchange, by: Actor) -> None:
         asked = await body_of(exchange, NewKeyOf)

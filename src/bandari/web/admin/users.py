@@ -7,7 +7,7 @@ from bandari.domain.audit_log import Actor
 from bandari.service.administration import Administration, NewUser
 from bandari.web import problems
 from bandari.web.exchange import Exchange
-from bandari.web.requests import PAGE, body_of, check_says_nothing, number_in_path
+from bandari.web.requests import PAGE, body_of, check_says_nothing, number_in_path, tell_page
 from bandari.wire.admin import answers
 from bandari.wire.admin.bodies import NewUserOf, RoleChange
 from bandari.wire.admin.queries import Query
@@ -22,9 +22,7 @@ class Users:
         query = Query(exchange.query, PAGE)
         limit = query.limit()
         found = await self._administration.users(query.number("after") or 0, limit)
-        following = found[-1].id if len(found) == limit else None
-        body = answers.encode_page(map(answers.user, found), following)
-        await exchange.respond(200, problems.JSON, body)
+        await tell_page(exchange, found, limit, answers.user, lambda each: each.id)
 
     async def create(self, exchange: Exchange, by: Actor) -> None:
         asked = await body_of(exchange, NewUserOf)
