@@ -147,6 +147,25 @@ class PrometheusMetrics:
             "bandari_refused_guesses",
             "Requests that were not looked at: too many keys from their address did not open.",
         )
+        self._cache_asked = _Numbers(
+            counter,
+            "bandari_cache_requests",
+            "Answers that were looked for in the cache, by whether they were there.",
+            ("model", "result"),
+        )
+        self._replays = _Numbers(
+            counter, "bandari_replays", "Requests for answers that were there already."
+        )
+        self._recordings = _Numbers(
+            gauge, "bandari_recordings", "Recordings of answers in memory that can be found."
+        )
+        self._recorded_bytes = _Numbers(
+            gauge, "bandari_recorded_bytes", "What recordings of answers take in memory."
+        )
+        self._cached = _Numbers(gauge, "bandari_cached_answers", "Answers in the cache.")
+        self._cached_bytes = _Numbers(
+            gauge, "bandari_cached_bytes", "What the answers in the cache take in memory."
+        )
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -186,6 +205,20 @@ class PrometheusMetrics:
 
     def holds_open(self, count: int) -> None:
         self._holds.by[()] = count
+
+    def cache_asked(self, model: str, *, was_hit: bool) -> None:
+        self._cache_asked.by[model, "hit" if was_hit else "miss"] += 1
+
+    def replayed(self) -> None:
+        self._replays.by[()] += 1
+
+    def recordings_kept(self, count: int, size_bytes: int) -> None:
+        self._recordings.by[()] = count
+        self._recorded_bytes.by[()] = size_bytes
+
+    def answers_cached(self, count: int, size_bytes: int) -> None:
+        self._cached.by[()] = count
+        self._cached_bytes.by[()] = size_bytes
 
     def guess_refused(self) -> None:
         self._refused_guesses.by[()] += 1

@@ -17,7 +17,7 @@ from bandari.service.reloading import Changes, ReloadOutcome
 MAX_ENTRY_BYTES: Final = 128 * 1024
 """Of what the log of changes is told of one side; beyond, it is told how many there are."""
 
-_FOR_A_RESTART: Final = ("server", "engine", "responses")
+_FOR_A_RESTART: Final = ("server", "engine", "responses", "streams", "cache")
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ def _of_model(model: Model) -> Mapping[str, object]:
         "defaults": model.defaults,
         "bounds": model.bounds,
         "limits": model.limits,
+        "cache": model.cache,
+        "cache_ttl_s": model.cache_ttl_s,
         "prices": {
             card.asset: {
                 "input_per_million": card.input_per_million,
@@ -88,6 +90,7 @@ def _of_model(model: Model) -> Mapping[str, object]:
                 "cache_write_per_million": card.cache_write_per_million,
                 "output_per_million": card.output_per_million,
                 "per_request": card.per_request,
+                "cache_hit_per_million": card.cache_hit_per_million,
             }
             for card in model.rate_cards
         },

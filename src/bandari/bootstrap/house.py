@@ -20,6 +20,7 @@ from bandari.config import Server, Settings
 from bandari.service.access import Access
 from bandari.service.administration import Administration
 from bandari.service.books import Books
+from bandari.service.caching import Cache
 from bandari.service.counting import Counting
 from bandari.service.embedding import Embedding
 from bandari.service.estimates import Estimates
@@ -31,11 +32,17 @@ from bandari.service.latencies import Latencies
 from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.open_requests import OpenRequests
+from bandari.service.ports import Clock
+from bandari.service.recording import Space
+from bandari.service.recordings import Recordings
 from bandari.service.reporting import Reporting
 from bandari.service.responses import StoredResponses
+from bandari.service.stream_terms import StreamSettings
+from bandari.service.streams import Streams
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.routes import House
+from bandari.web.surface import SURFACES
 
 DAY_MS = 86_400_000
 
@@ -105,6 +112,7 @@ async def build(
     open_requests = OpenRequests(
         settings.server.max_open_requests, (group.priority for group in groups.all())
     )
+    space, cache = Space(settings.streams.max_bytes), _cache(settings, clock)
     inference = Inference(
         models=models,
         books=books,
@@ -117,9 +125,12 @@ async def build(
         settings=InferenceSettings(
             max_open=settings.server.max_open_requests,
             max_recording_bytes=settings.server.recording_max_bytes,
+            cache_ttl_s=settings.cache.ttl_s,
         ),
         open_requests=open_requests,
         limiter=limiter,
+        space=space,
+        cache=cache,
     )
     embedding = Embedding(
         models=models,
@@ -159,6 +170,15 @@ async def build(
         counting=counting,
         embedding=embedding,
         responses=responses,
+        streams=Streams(
+            recordings=Recordings(space),
+            kept=store.recordings,
+            cache=cache,
+            clock=clock,
+            metrics=metrics,
+            settings=_stream_settings(settings),
+            spell_problem={name: surface.spell_in_stream for name, surface in SURFACES.items()},
+        ),
         models=models,
         metrics=metrics,
         settings=_chat_settings(settings.server),
@@ -200,6 +220,28 @@ def _administration(
         admin_key=settings.admin_key,
         guesses=guesses,
         random_bytes=around.entropy,
+    )
+
+
+def _cache(settings: Settings, clock: Clock) -> Cache:
+    """None of it where nothing may be kept."""
+    is_off = settings.streams.keep == "off"
+    return Cache(
+        clock,
+        max_bytes=0 if is_off else settings.cache.max_bytes,
+        max_answer_bytes=settings.cache.max_answer_bytes,
+    )
+
+
+def _stream_settings(settings: Settings) -> StreamSettings:
+    streams = settings.streams
+    return StreamSettings(
+        keep=streams.keep,
+        max_resume_window_s=streams.max_resume_window_s,
+        keyed_resume_window_s=streams.keyed_resume_window_s,
+        idempotency_hours=streams.idempotency_hours,
+        stored_hours=settings.responses.retention_days * 24,
+        resume_window_s=streams.resume_window_s,
     )
 
 

@@ -100,6 +100,7 @@ async def _serve(
         )
 
         await upkeep.settle_dead_holds(store.ledger, clock)
+        await upkeep.end_dead_recordings(store.recordings)
         responses = stored_responses(settings, around, epoch)
         await responses.fail_dead()
         built = await build(settings, _reader(settings, source), around, engines, responses, epoch)
@@ -111,7 +112,14 @@ async def _serve(
 
         app = App(routes(built.house), metrics, new_request_id, log_request)
         loops = upkeep.start_loops(
-            inference, store.ledger, clock, metrics, responses, store.reports
+            inference,
+            store.ledger,
+            clock,
+            metrics,
+            responses,
+            store.reports,
+            store.recordings,
+            built.house.streams,
         )
         loops.append(asyncio.create_task(signalled.serve(built.reloading)))
         _spare_the_collector()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
@@ -35,6 +35,9 @@ Number = Annotated[
     Parameter(converter=_number_or_none, allow_leading_hyphen=True, metavar="N"),
 ]
 """A whole number, or ``none``."""
+
+Cache = Literal["use", "only", "refresh", "off", "none"]
+"""Every ``CacheUse``, or ``none``."""
 
 Spend = Annotated[list[str] | None, Parameter(negative="", metavar="ASSET=N")]
 """May be given several times."""
@@ -110,6 +113,15 @@ class KeyOptions:
     network: Annotated[list[str] | None, Parameter(negative="", metavar="NETWORK")] = None
     """A network that it may be used from, like 10.0.0.0/8. May be repeated."""
 
+    resume_window: Number = None
+    """Seconds that its answers go on, and can be read again, while nobody reads. 0: not at all."""
+
+    cache: Cache | None = None
+    """What it may have of the answers that are kept for equal requests."""
+
+    cache_ttl: Number = None
+    """Seconds that its answers are kept for equal requests."""
+
     policy: Annotated[str | None, Parameter(metavar="FILE", allow_leading_hyphen=True)] = None
     """A JSON file with any fields of the policy; - reads it from stdin. The options win."""
 
@@ -122,6 +134,10 @@ class KeyOptions:
         put(quota, "per_month", self.quota_per_month)
         if quota:
             said["quota"] = quota
+        put(said, "resume_window_s", self.resume_window)
+        put(said, "cache_ttl_s", self.cache_ttl)
+        if self.cache is not None:
+            said["cache"] = None if self.cache == NONE else self.cache
         for name, values in (
             ("scopes", self.scope),
             ("models", self.model),

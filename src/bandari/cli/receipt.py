@@ -38,6 +38,7 @@ async def show(receipt_id: str, /, *, common: Common = DEFAULTS) -> None:
         ("model", f"{receipt.model} ({receipt.target})"),
         ("input", f"{usage.input_tokens} tokens, {usage.cached_tokens} of them cached"),
         ("output", f"{usage.output_tokens} tokens, {usage.reasoning_tokens} of them reasoning"),
+        ("repeated", _repeated(receipt.repeated_tokens)),
         ("counted by", receipt.rule.value),
         ("text seen", _seen(receipt.basis)),
         ("estimate", _estimate(receipt.basis) if receipt.rule is CountRule.ESTIMATED else None),
@@ -86,6 +87,10 @@ async def list_(
         )
     if found.next is not None:
         remark(f"There are more: --after {found.next}")
+
+
+def _repeated(tokens: int) -> str | None:
+    return f"{tokens} tokens of an answer that was kept" if tokens else None
 
 
 def _seen(basis: Basis | None) -> str | None:

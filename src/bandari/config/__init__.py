@@ -7,17 +7,20 @@ from bandari.config.reading import ConfigError, Source, data_dir_of, file_of, lo
 from bandari.config.values import (
     DEFAULT_CONTEXT_WINDOW,
     DEFAULT_MODEL,
+    Cache,
     Engine,
     Overrides,
     Provider,
     Responses,
     Server,
     Settings,
+    Streams,
 )
 
 __all__ = [
     "DEFAULT_CONTEXT_WINDOW",
     "DEFAULT_MODEL",
+    "Cache",
     "ConfigError",
     "Engine",
     "Overrides",
@@ -26,6 +29,7 @@ __all__ = [
     "Server",
     "Settings",
     "Source",
+    "Streams",
     "data_dir_of",
     "file_of",
     "load",

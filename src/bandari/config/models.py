@@ -24,7 +24,7 @@ from bandari.domain.catalogue import EMBEDDING, GENERATING, LOCAL, Defaults, Mod
 from bandari.domain.pricing import TOKEN, RateCard, token_card
 
 _APART: Final = ("targets", "prices")
-_OF_WRITING: Final = ("max_output_tokens", "defaults", "bounds")
+_OF_WRITING: Final = ("max_output_tokens", "defaults", "bounds", "cache", "cache_ttl_s")
 
 
 def read_models(
@@ -160,6 +160,8 @@ def _read_model(
         endpoints=EMBEDDING if embeds else GENERATING,
         takes_dimensions=table.takes_dimensions,
         limits=table.limits,
+        cache=table.cache,
+        cache_ttl_s=table.cache_ttl_s,
     )
 
 
@@ -270,6 +272,7 @@ def _read_prices(
                 cache_write_per_million=fresh if written is None else written,
                 output_per_million=price.output_per_million,
                 per_request=price.per_request,
+                cache_hit_per_million=price.cache_hit_per_million,
             )
         )
     return tuple(cards) or (token_card(model_id),)

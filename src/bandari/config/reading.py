@@ -18,6 +18,7 @@ from bandari.config import checks
 from bandari.config.groups import Catalogue, read_groups
 from bandari.config.models import check_embedders, check_engine_runs, read_models
 from bandari.config.positions import line_of, lines_of
+from bandari.config.recordings import read_cache, read_streams
 from bandari.config.tables import Problems, TableReader, WrittenFloat, suggestion
 from bandari.config.values import (
     Engine,
@@ -34,7 +35,17 @@ from bandari.domain.catalogue import LOCAL
 MAX_FILE_BYTES: Final = 2**20
 
 _NOT_IN_A_URL: Final = "?#%\0\r\n"
-_TABLES: Final = ("providers", "engine", "models", "groups", "server", "responses", "store")
+_TABLES: Final = (
+    "providers",
+    "engine",
+    "models",
+    "groups",
+    "server",
+    "responses",
+    "streams",
+    "cache",
+    "store",
+)
 _SYNTAX_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _SYNTAX_END = re.compile(r"\s*\(at end of document\)$")
 
@@ -169,6 +180,8 @@ def _read(
     engine = reader.struct(document.get("engine", {}), Engine, ("engine",))
     server = reader.struct(document.get("server", {}), Server, ("server",))
     responses = reader.struct(document.get("responses", {}), Responses, ("responses",))
+    streams = read_streams(document.get("streams", {}), reader, problems)
+    cache = read_cache(document.get("cache", {}), reader, problems)
     store = reader.struct(document.get("store", {}), StoreTable, ("store",))
     names, providers = _read_providers(document.get("providers", {}), reader, problems)
     models = read_models(
@@ -201,6 +214,8 @@ def _read(
         return None
     if server is None or responses is None or store is None:
         return None
+    if streams is None or cache is None:
+        return None
     data_dir = data_dir_of(overrides.data_dir, environ)
     url = environ.get("BANDARI_DATABASE_URL") or store.url
     if url is None and not set(_NOT_IN_A_URL).isdisjoint(str(data_dir)):
@@ -231,6 +246,8 @@ def _read(
             port=server.port if overrides.port is None else overrides.port,
         ),
         responses=responses,
+        streams=streams,
+        cache=cache,
     )
 
 

@@ -15,7 +15,9 @@ from msgspec import Meta, Struct, field
 from bandari.domain.allowance import UNLIMITED, Limits
 from bandari.domain.bounds import MAX_CHOICES, MAX_INTEGER, Bounds
 from bandari.domain.catalogue import LOCAL, Defaults, Endpoint, Group, Model
+from bandari.domain.keys import Scope
 from bandari.domain.pricing import FULL_PRICE, PriceRatio
+from bandari.domain.recordings import CacheTtl, CacheUse, ResumeWindow
 
 DEFAULT_MODEL: Final = "bandari-tiny"
 """The public id, and the engine's name, of the model in the box."""
@@ -98,6 +100,44 @@ class Responses(Struct, frozen=True, kw_only=True):
     retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
 
 
+RESUME_WINDOWS_S: Final[Mapping[Scope, int]] = {
+    Scope.CHAT_COMPLETIONS: 0,
+    Scope.COMPLETIONS: 0,
+    Scope.MESSAGES: 0,
+    Scope.RESPONSES: 0,
+    Scope.TYPED_STREAM: 60,
+}
+"""Of every surface whose answers are recorded, where the file says no other."""
+
+
+class Streams(Struct, frozen=True, kw_only=True):
+    """Recordings of answers: where they are kept, and for how long after their last reader left.
+
+    ``max_bytes`` is over all that are in memory. ``resume_window_s`` is by surface, and has every
+    surface of ``RESUME_WINDOWS_S``; ``keyed_resume_window_s`` is the least of a request with an
+    Idempotency-Key, and ``max_resume_window_s`` the most of any. An Idempotency-Key is known for
+    ``idempotency_hours``.
+    """
+
+    keep: Literal["memory", "database", "off"] = "memory"
+    max_bytes: Annotated[int, Meta(ge=65_536, le=2**40)] = 256 * 2**20
+    max_resume_window_s: ResumeWindow = 300
+    keyed_resume_window_s: ResumeWindow = 60
+    idempotency_hours: Annotated[int, Meta(ge=1, le=720)] = 24
+    resume_window_s: Mapping[Scope, int] = field(default_factory=lambda: dict(RESUME_WINDOWS_S))
+
+
+class Cache(Struct, frozen=True, kw_only=True):
+    """Answers that are kept for equal requests, in memory; ``max_bytes`` 0 keeps none.
+
+    ``max_answer_bytes`` is of one answer. ``ttl_s`` holds where key and model say no other.
+    """
+
+    max_bytes: Annotated[int, Meta(ge=0, le=2**40)] = 64 * 2**20
+    max_answer_bytes: Annotated[int, Meta(ge=1, le=2**30)] = 2**20
+    ttl_s: CacheTtl = 3_600
+
+
 class StoreTable(Struct, frozen=True, kw_only=True):
     """``[store]``. Without a URL the books are ``bandari.db`` in the data directory."""
 
@@ -123,6 +163,7 @@ class PriceTable(Struct, frozen=True, kw_only=True):
     cached_input_per_million: Price | None = None
     cache_write_per_million: Price | None = None
     per_request: Price = 0
+    cache_hit_per_million: Price = 0
 
 
 class ModelTable(Struct, frozen=True, kw_only=True):
@@ -140,6 +181,8 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     bounds: Bounds = Bounds()
     limits: Limits = UNLIMITED
+    cache: CacheUse = CacheUse.OFF
+    cache_ttl_s: CacheTtl | None = None
 
 
 class GroupTable(Struct, frozen=True, kw_only=True):
@@ -187,6 +230,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     groups: Mapping[str, Group]
     server: Server
     responses: Responses
+    streams: Streams
+    cache: Cache
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"

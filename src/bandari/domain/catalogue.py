@@ -18,6 +18,7 @@ from bandari.domain.allowance import UNLIMITED, Limits
 from bandari.domain.bounds import Bounds
 from bandari.domain.faults import InvalidValue
 from bandari.domain.pricing import FULL_PRICE, PriceRatio, RateCard
+from bandari.domain.recordings import CacheUse
 
 MAX_MODEL_ID_BYTES: Final = 512
 """In UTF-8. PostgreSQL keeps usage by model and end user in an index whose rows are bounded."""
@@ -75,7 +76,9 @@ class Model(Struct, frozen=True):
     """A public model id. ``context_window`` and ``max_output_tokens`` are in tokens.
 
     ``takes_dimensions``: whether a request for embeddings may say how long the vectors are to be.
-    ``limits`` hold for all who ask it together.
+    ``limits`` hold for all who ask it together. ``cache`` is what a request may have of the answers
+    kept for equal ones where neither it nor its key says so; they are kept for ``cache_ttl_s``, or
+    where that is None for as long as any.
     """
 
     id: str
@@ -91,6 +94,8 @@ class Model(Struct, frozen=True):
     endpoints: tuple[Endpoint, ...] = GENERATING
     takes_dimensions: bool = False
     limits: Limits = UNLIMITED
+    cache: CacheUse = CacheUse.OFF
+    cache_ttl_s: int | None = None
 
     @property
     def label(self) -> str:

@@ -155,12 +155,17 @@ class Original(Struct, frozen=True):
     of the same protocol whose row names them. ``untold`` names what a request has no words for and
     its own protocol does (``messages[].content[].cache_control``): it is lost on the way to
     another. Both are sorted; a null is not a field.
+
+    ``words`` tells what else in there no value stands for: any key that is not named there. It is
+    the protocol's: the keys that values stand for, by the key whose value has them (the request's
+    own by ``""``), and None where a value stands for whatever there is.
     """
 
     protocol: str
     fields: Mapping[str, Raw]
     unknown: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
+    words: Mapping[str, frozenset[str] | None] | None = None
 
 
 class ChatRequest(Struct, frozen=True):

@@ -91,6 +91,18 @@ class ResponseNotFound(NotFound):
     status, code = 404, "response_not_found"
 
 
+class StreamNotFound(NotFound):
+    """There is no such stream, or none any more."""
+
+    status, code = 404, "stream_not_found"
+
+
+class NotCached(NotFound):
+    """No answer to this request is kept, and no other was wanted."""
+
+    status, code = 404, "not_cached"
+
+
 class MethodNotAllowed(CallerFault):
     """This URL does not answer this method."""
 
@@ -107,6 +119,18 @@ class Cancelled(CallerFault):
     """The answer was cancelled."""
 
     status, code = 409, "cancelled"
+
+
+class StreamNotResumable(CallerFault):
+    """There is no stream that this request could go on with."""
+
+    status, code = 409, "stream_not_resumable"
+
+
+class IdempotencyKeyReused(CallerFault):
+    """The Idempotency-Key was given with another request before."""
+
+    status, code = 409, "idempotency_key_reused"
 
 
 class RunningElsewhere(CallerFault):

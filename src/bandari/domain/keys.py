@@ -19,6 +19,7 @@ from msgspec import Struct
 from bandari.domain.accounts import AccountPolicy, EndUserTerms
 from bandari.domain.allowance import UNBOUNDED, UNLIMITED, Limits, Quota
 from bandari.domain.catalogue import Group, allows
+from bandari.domain.recordings import CacheTtl, CacheUse, ResumeWindow
 
 SECRET_BYTES = 32
 _SECRET_CHARACTERS = 43
@@ -49,7 +50,8 @@ class KeyPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
     ``scopes`` and ``models`` (patterns like ``gpt-*``) are all where they are None, and
     ``networks`` (like ``10.0.0.0/8``) all where there is none. ``limits`` are in place of the
-    group's where both say something.
+    group's where both say something. ``resume_window_s`` is in place of the surface's, ``cache``
+    and ``cache_ttl_s`` of the model's; None says nothing of it.
     """
 
     scopes: tuple[Scope, ...] | None = None
@@ -58,6 +60,9 @@ class KeyPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     limits: Limits = UNLIMITED
     networks: tuple[str, ...] = ()
     expires_ms: int | None = None
+    resume_window_s: ResumeWindow | None = None
+    cache: CacheUse | None = None
+    cache_ttl_s: CacheTtl | None = None
 
 
 class ApiKey(Struct, frozen=True):

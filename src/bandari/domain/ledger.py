@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from bandari.domain.estimate import Basis
 from bandari.domain.pricing import FULL_PRICE, PriceRatio
+from bandari.domain.recordings import FrameGroup, OpenedRecording, RecordingEnd
 from bandari.domain.usage import CountRule, Usage
 
 MAX_AMOUNT = 2**53 - 1
@@ -116,7 +117,7 @@ class Hold(Struct, frozen=True):
 
     ``id`` becomes the receipt's id. ``rate_card_id`` and ``price_ratio`` pin the price. The running
     count is what a later server charges when this one dies. ``sub_wallet`` names the end user whose
-    wallet pays; empty: the account's own.
+    wallet pays; empty: the account's own. ``recording`` is opened with it, where it is durable.
     """
 
     id: str
@@ -132,10 +133,15 @@ class Hold(Struct, frozen=True):
     counted: Count | None = None
     sub_wallet: str = ""
     price_ratio: PriceRatio = FULL_PRICE
+    recording: OpenedRecording | None = None
 
 
 class Charge(Struct, frozen=True):
-    """What an ended answer costs; what ``amount`` exceeds the hold by may go to overruns."""
+    """What an ended answer costs; what ``amount`` exceeds the hold by may go to overruns.
+
+    ``repeated_tokens`` are those of an answer that was not generated but repeated from the cache:
+    its ``count`` is of nothing. ``recording`` ends with it, where it is durable.
+    """
 
     hold_id: str
     amount: int
@@ -145,13 +151,16 @@ class Charge(Struct, frozen=True):
     ended_ms: int
     finish_reason: str | None = None
     reasoning_effort: str | None = None
+    repeated_tokens: int = 0
+    recording: RecordingEnd | None = None
 
 
 class Receipt(Struct, frozen=True):
     """What was charged for one answer, and why. ``amount`` is what left the wallet.
 
     ``overrun`` is what the answer cost beyond that, borne by the operator. ``balance_after`` is the
-    wallet's balance right after the charge, in the asset's smallest unit.
+    wallet's balance right after the charge, in the asset's smallest unit. ``repeated_tokens`` are
+    those of an answer that was repeated from the cache; then ``usage`` is nothing.
     """
 
     id: str
@@ -174,13 +183,17 @@ class Receipt(Struct, frozen=True):
     finish_reason: str | None = None
     reasoning_effort: str | None = None
     price_ratio: PriceRatio = FULL_PRICE
+    repeated_tokens: int = 0
 
 
 class RunningCount(Struct, frozen=True):
-    """How far an answer has come; made durable in groups while it runs."""
+    """How far an answer has come; made durable in groups while it runs, with its frames if they
+    are.
+    """
 
     hold_id: str
     count: Count
+    frames: FrameGroup | None = None
 
 
 class Difference(Struct, frozen=True):

@@ -50,6 +50,7 @@ FULL_PRICE = PriceRatio()
 class RateCard(Struct, frozen=True):
     """The price of one model in one asset. A version never changes once it was used in a charge.
 
+    ``cache_hit_per_million`` is for the tokens of an answer that is repeated from the cache.
     ``ratio`` is the asking group's, and is pinned with each hold; the version does not know it.
     """
 
@@ -63,15 +64,17 @@ class RateCard(Struct, frozen=True):
     version: int = 1
     id: int = 0
     ratio: PriceRatio = FULL_PRICE
+    cache_hit_per_million: int = 0
 
     @property
-    def prices(self) -> tuple[int, int, int, int, int]:
+    def prices(self) -> tuple[int, int, int, int, int, int]:
         return (
             self.input_per_million,
             self.cached_input_per_million,
             self.cache_write_per_million,
             self.output_per_million,
             self.per_request,
+            self.cache_hit_per_million,
         )
 
 
@@ -110,6 +113,11 @@ def charge_for(card: RateCard, usage: Usage) -> int:
         + card.per_request * PER_MILLION
     )
     return round_charge(millionths, card.ratio)
+
+
+def charge_for_repeated(card: RateCard, tokens: int) -> int:
+    """The amount that an answer of so many tokens costs when it is repeated from the cache."""
+    return round_charge(tokens * card.cache_hit_per_million, card.ratio)
 
 
 def ceiling_for(card: RateCard, input_tokens: int, output_tokens: int) -> int:

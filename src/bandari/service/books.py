@@ -26,6 +26,7 @@ from bandari.domain.pricing import (
     ceiling_for,
     output_tokens_within,
 )
+from bandari.domain.recordings import OpenedRecording
 from bandari.service.claims import Claim
 from bandari.service.limiting import Limiter
 from bandari.service.ports import HoldAlreadyEnded, Ledger
@@ -43,8 +44,12 @@ MAX_PLACE_ATTEMPTS = 4
 CountInput = Callable[[], Awaitable[int | None]]
 
 
+class IdempotencyKeyTaken(Exception):
+    """Another answer has it: one of another server, or of this one before it was started."""
+
+
 class HoldRequest(Struct, frozen=True):
-    """All that is fixed when a hold is placed."""
+    """All that is fixed when a hold is placed. ``recording`` is opened with it."""
 
     hold_id: str
     epoch: int
@@ -52,6 +57,7 @@ class HoldRequest(Struct, frozen=True):
     principal: Principal
     model: Model
     request: ChatRequest
+    recording: OpenedRecording | None = None
 
 
 class _Prompt:
@@ -84,8 +90,8 @@ class Books:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._strays: deque[str | Reservation] = deque()
+        self.ledger = ledger
+        self._strays: deque[tuple[str, str | None] | Reservation] = deque()
 
     @property
     def has_strays(self) -> bool:
@@ -95,18 +101,21 @@ class Books:
         """Void the holds that belong to no answer. Raises like the ledger."""
         while self._strays:
             stray = self._strays[0]
-            if isinstance(stray, str):
-                await self._void(stray)
+            if isinstance(stray, tuple):
+                await self._void(*stray)
             else:
                 with suppress(HoldAlreadyEnded):
                     await stray.void()
             self._strays.popleft()
 
-    def abandon(self, stray: str | Reservation) -> None:
-        """The hold of that id, if it stands, or what is reserved: it belongs to no answer."""
-        if isinstance(stray, Reservation):
-            stray.abandon()
-        self._strays.append(stray)
+    def abandon(self, reservation: Reservation) -> None:
+        """What is reserved belongs to no answer."""
+        reservation.abandon()
+        self._strays.append(reservation)
+
+    def abandon_hold(self, hold: Hold) -> None:
+        """The hold, if it stands, and its recording: they belong to no answer."""
+        self._strays.append((hold.id, _recording_id(hold)))
 
     async def hold(
         self, wanted: HoldRequest, count_input: CountInput, limiter: Limiter | None = None
@@ -115,7 +124,7 @@ class Books:
 
         ``count_input`` counts the prompt exactly where the provider can; it is asked only where the
         bound in bytes leaves a doubt. Raises ``ContextLengthExceeded`` for a prompt that does not
-        fit, and like the ledger and the ``limiter``.
+        fit, ``IdempotencyKeyTaken``, and like the ledger and the ``limiter``.
         """
         model, request, principal = wanted.model, wanted.request, wanted.principal
         payer = payer_for(model, principal)
@@ -154,9 +163,11 @@ class Books:
         choices = request.sampling.n
         free = 0
         for _ in range(MAX_PLACE_ATTEMPTS):
-            hold = _hold(wanted, payer, ceiling_for(card, prompt.tokens, ahead * choices))
+            hold = hold_of(wanted, payer, ceiling_for(card, prompt.tokens, ahead * choices))
             try:
-                placement = await self._ledger.place(hold)
+                placement = await self.ledger.place(hold)
+                if placement.is_taken:
+                    raise IdempotencyKeyTaken
                 if placement.wallet is None:
                     return no_wallet(wanted.model, wanted.principal)
                 free = placement.wallet.free + (hold.amount if placement.placed else 0)
@@ -167,16 +178,18 @@ class Books:
                 useless = reach < 1 or (reach < whole and _needs_whole(request, reach))
                 if useless:
                     if placement.placed:
-                        await self._void(hold.id)
+                        await self._void(hold.id, _recording_id(hold))
                     break
+            except IdempotencyKeyTaken:
+                raise
             except BaseException:
                 # Whatever went wrong, the hold may stand, and nobody else knows of it.
-                self.abandon(hold.id)
+                self.abandon_hold(hold)
                 raise
             if placement.placed:
                 if claim is not None:
                     claim.shrink(prompt.tokens, reach * choices)
-                reservation = Reservation(self._ledger, hold, card, prompt.tokens, choices, claim)
+                reservation = Reservation(self.ledger, hold, card, prompt.tokens, choices, claim)
                 reservation.exact_input = prompt.exact
                 reservation.shortened = length.windowed or reach < whole
                 reservation.max_tokens = reach if reach < whole else length.limit
@@ -190,12 +203,12 @@ class Books:
             "Top up and try again.",
         )
 
-    async def _void(self, hold_id: str) -> None:
+    async def _void(self, hold_id: str, recording_id: str | None) -> None:
         """It may have ended by itself: never placed, voided after all, or settled by a server that
         took this one for dead.
         """
         with suppress(HoldAlreadyEnded):
-            await self._ledger.void(hold_id)
+            await self.ledger.void(hold_id, recording_id)
 
 
 class _Length(Struct, frozen=True):
@@ -271,7 +284,8 @@ async def _limit_within_window(
     return limit, asked is not None and limit < asked
 
 
-def _hold(wanted: HoldRequest, payer: Payer, amount: int) -> Hold:
+def hold_of(wanted: HoldRequest, payer: Payer, amount: int) -> Hold:
+    """The hold of ``amount`` for what is wanted."""
     card = payer.card
     return Hold(
         id=wanted.hold_id,
@@ -286,7 +300,12 @@ def _hold(wanted: HoldRequest, payer: Payer, amount: int) -> Hold:
         end_user=wanted.principal.end_user,
         sub_wallet=payer.sub_wallet,
         price_ratio=card.ratio,
+        recording=wanted.recording,
     )
+
+
+def _recording_id(hold: Hold) -> str | None:
+    return None if hold.recording is None else hold.recording.id
 
 
 class Payer(Struct, frozen=True):

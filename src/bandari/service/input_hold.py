@@ -130,7 +130,7 @@ async def _place(
             placement = await ledger.place(hold)
         except BaseException:
             # Whatever went wrong, the hold may stand, and nobody else knows of it.
-            books.abandon(hold.id)
+            books.abandon_hold(hold)
             raise
         if placement.wallet is None:
             return no_wallet(model, principal)

@@ -23,9 +23,9 @@ from bandari.domain.responses import (
     ResponseStatus,
     StoredResponse,
 )
-from bandari.service.generation import AnswerEnd, Generation
 from bandari.service.inference import Opening
 from bandari.service.ports import Clock, FrameEncoder, Responses
+from bandari.service.settlement import AnswerEnd, Kept
 
 MAX_LATE: Final = 1_000
 """How many answers wait for a store that cannot be written, at most."""
@@ -140,7 +140,7 @@ class Keeping:
     )
 
     id: str
-    generation: Generation
+    generation: Kept
     _encoder: SnapshotEncoder
     _model: str
     _response: StoredResponse
@@ -170,7 +170,7 @@ class Keeping:
         self._encoder = self._make_encoder(opening)
         return self._encoder
 
-    async def open(self, generation: Generation) -> None:
+    async def open(self, generation: Kept) -> None:
         """Raises ``RequestTooLarge`` and, for a background response, ``StoreUnavailable``."""
         self.generation = generation
         self._response = self._opened()
@@ -291,18 +291,7 @@ class Keeping:
             receipt_id=self._receipt_id,
             output_items=snapshot.output_items,
             body=snapshot.body,
-            frames=self._frames(end),
         )
-
-    def _frames(self, end: AnswerEnd) -> bytes | None:
-        """The whole stream, for those who come to read it when its recording is gone."""
-        if not (self._wanted.is_background and self._wanted.is_streaming):
-            return None
-        recording = self.generation.recording
-        if recording.size + sum(map(len, end.last_frames)) > MAX_PART_BYTES:
-            _log.warning("a stream is too large to be kept", extra={"response": self.id})
-            return None
-        return b"".join((recording.bytes_from(0), *end.last_frames))
 
     def _now(self, end: ResponseEnd) -> StoredResponse:
         response = self._response
@@ -312,5 +301,4 @@ class Keeping:
             receipt_id=end.receipt_id,
             output_items=response.output_items if end.output_items is None else end.output_items,
             body=response.body if end.body is None else end.body,
-            frames=end.frames,
         )

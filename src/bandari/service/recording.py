@@ -14,7 +14,10 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
+from msgspec import Struct
+
 from bandari.domain.faults import Interrupted
+from bandari.domain.outcome import Allow
 from bandari.domain.problem import Problem
 from bandari.service.deadline import Deadline
 
@@ -30,10 +33,76 @@ class RecordingFull(Interrupted):
     code = "answer_too_large"
 
 
+class About(Struct, kw_only=True):
+    """What is told of an answer beside its frames, as far as it is known by now.
+
+    ``receipt_id`` is None where nothing is charged. ``ignored`` are the request's fields that the
+    provider was not given, ``max_tokens`` what the answer was shortened to. ``window_s`` is the
+    resume window: None where it goes on to its end, whoever reads. ``age_s`` is how long the answer
+    had been in the cache, if it came from there; ``was_cached`` is None where none was wanted.
+    ``standing`` tells what is left of the limits, while it is generated.
+    """
+
+    surface: str = ""
+    is_streaming: bool = True
+    receipt_id: str | None = None
+    max_tokens: int | None = None
+    ignored: tuple[str, ...] = ()
+    window_s: int | None = 0
+    was_cached: bool | None = None
+    age_s: int | None = None
+    standing: Callable[[], Allow | None] | None = None
+
+
+class Space:
+    """How many bytes all recordings of a server take, and may take: ``most``.
+
+    ``make_room`` is called where they are more, to let go of what can be spared. What is beyond
+    twice the bound is not recorded.
+    """
+
+    __slots__ = ("_asked_at", "make_room", "most", "used")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.used = 0
+        self.make_room: Callable[[], None] | None = None
+        self._asked_at = most
+
+    @property
+    def is_full(self) -> bool:
+        return self.used > self.most
+
+    def take(self, size: int) -> None:
+        """Raises ``RecordingFull`` far beyond the bound; then nothing is taken."""
+        if self.used + size > 2 * self.most:
+            raise RecordingFull
+        self.add(size)
+
+    def add(self, size: int) -> None:
+        """The same for what is there already, and has to be told however full it is."""
+        self.used += size
+        if self.used > self._asked_at:
+            self._ask()
+
+    def give(self, size: int) -> None:
+        self.used -= size
+        if self.used <= self.most:
+            self._asked_at = self.most
+
+    def _ask(self) -> None:
+        """Not for every frame: where nothing can be spared, only when there is a good deal more."""
+        if self.make_room is not None:
+            self.make_room()
+        self._asked_at = max(self.most, self.used + self.most // 64)
+
+
 class Recording:
     """Frames of one answer. Ends once, with ``finish`` or with ``fail``.
 
     ``max_bytes`` bounds what is kept; a generation that would exceed it gets ``RecordingFull``.
+    ``readers`` counts who reads; ``when_read`` is called before the first of them begins and
+    ``when_unread`` when the last of them leaves, and ``when_ended`` when it has ended.
     """
 
     __slots__ = (
@@ -42,18 +111,37 @@ class Recording:
         "_segment_starts",
         "_segments",
         "_size",
+        "_space",
         "_waiting",
+        "about",
         "failed_early",
         "id",
         "max_bytes",
         "problem",
+        "readers",
+        "when_ended",
+        "when_read",
+        "when_unread",
     )
 
-    def __init__(self, recording_id: str, max_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        recording_id: str,
+        max_bytes: int = 32 * 1024 * 1024,
+        *,
+        about: About | None = None,
+        space: Space | None = None,
+    ) -> None:
         self.id = recording_id
+        self.about = about or About()
         self.problem: Problem | None = None
         self.failed_early = False
         self.max_bytes = max_bytes
+        self.readers = 0
+        self.when_read: Callable[[], None] | None = None
+        self.when_unread: Callable[[], None] | None = None
+        self.when_ended: Callable[[], None] | None = None
+        self._space = space
         self._segments: list[bytearray] = []
         self._segment_starts = array("Q")
         self._ends = array("Q")
@@ -81,6 +169,8 @@ class Recording:
         for frame in frames:
             if self._size + len(frame) > self.max_bytes:
                 raise RecordingFull
+            if self._space is not None:
+                self._space.take(len(frame))
             self._keep(frame)
         if self._waiting and self._size > before:
             self._pass_on(before, frames[0] if len(frames) == 1 else b"".join(frames))
@@ -100,9 +190,26 @@ class Recording:
         self.failed_early = not self._ends
         self._end(frames)
 
+    def let_go(self) -> None:
+        """Nobody can come back for it: what it takes is counted no longer."""
+        if self._space is not None:
+            self._space.give(self._size)
+            self._space = None
+
     def reader(self, after_frame: int = -1) -> Reader:
-        """A reader that begins behind the frame of that 0-based index."""
-        return Reader(self, after_frame)
+        """A reader that begins behind the frame of that 0-based index. ``close`` it at the end."""
+        reader = Reader(self, after_frame)
+        if not self.readers and self.when_read is not None:
+            self.when_read()
+        self.readers += 1
+        return reader
+
+    def left_by(self, reader: Reader) -> None:
+        """For the reader: it reads no longer."""
+        self.strike(reader)
+        self.readers -= 1
+        if not self.readers and self.when_unread is not None:
+            self.when_unread()
 
     def offset_behind(self, frame: int) -> int:
         """The byte offset at which the frame after ``frame`` begins."""
@@ -131,12 +238,17 @@ class Recording:
 
     def _end(self, frames: Iterable[bytes]) -> None:
         assert not self._ended, "a recording ends once"
+        before = self._size
         for frame in frames:
             self._keep(frame)
+        if self._space is not None:
+            self._space.add(self._size - before)
         self._ended = True
         waiting, self._waiting = self._waiting, []
         for reader in waiting:
             reader.wake()
+        if self.when_ended is not None:
+            self.when_ended()
 
     def _pass_on(self, before: int, data: bytes) -> None:
         """``data`` is what there is behind the offset ``before``."""
@@ -158,9 +270,20 @@ class Recording:
 
 
 class Reader:
-    """One client's place in a recording: ``offset`` is that of the next byte. Used by one task."""
+    """One client's place in a recording: ``offset`` is that of the next byte. Used by one task.
 
-    __slots__ = ("_deadline", "_recording", "_take", "_timeout_s", "_waiter", "offset")
+    ``close`` may be called by anybody, any number of times; to its task the recording is over then.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_is_closed",
+        "_recording",
+        "_take",
+        "_timeout_s",
+        "_waiter",
+        "offset",
+    )
 
     _take: Take | None
     _timeout_s: float
@@ -169,11 +292,19 @@ class Reader:
         self._recording = recording
         self._waiter: asyncio.Future[bool] | None = None
         self._deadline: Deadline | None = None
+        self._is_closed = False
         self.offset = recording.offset_behind(after_frame)
 
     @property
     def has_more(self) -> bool:
         return self.offset < self._recording.size
+
+    def close(self) -> None:
+        """Read no longer."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._recording.left_by(self)
+            self.wake()
 
     async def read(self) -> bytes:
         """The next whole frames, all that are there; waits for some. Empty at the end only."""
@@ -188,7 +319,7 @@ class Reader:
         with those that were not taken. So a client that reads costs its task no turn a frame.
         """
         recording = self._recording
-        while True:
+        while not self._is_closed:
             data = recording.bytes_from(self.offset)
             if data:
                 self.offset += len(data)
@@ -197,6 +328,7 @@ class Reader:
                 return b""
             if not await self._wait(timeout_s, take):
                 return None
+        return b""
 
     async def _wait(self, timeout_s: float | None, take: Take | None) -> bool:
         """Whether there is something new: frames or the end. Cancelling is harmless."""

@@ -10,7 +10,14 @@ import math
 
 from bandari.domain.ledger import Charge, Count, Ending, Hold, Receipt
 from bandari.domain.outcome import Allow
-from bandari.domain.pricing import RateCard, ceiling_for, charge_for, output_tokens_within
+from bandari.domain.pricing import (
+    RateCard,
+    ceiling_for,
+    charge_for,
+    charge_for_repeated,
+    output_tokens_within,
+)
+from bandari.domain.recordings import RecordingEnd
 from bandari.service.claims import Claim
 from bandari.service.ports import HoldAlreadyEnded, Ledger
 
@@ -34,6 +41,7 @@ class Reservation:
         "_is_denied",
         "_knows_input",
         "_ledger",
+        "_recording_id",
         "card",
         "choices",
         "exact_input",
@@ -54,6 +62,7 @@ class Reservation:
         claim: Claim | None = None,
     ) -> None:
         self._ledger = ledger
+        self._recording_id = None if hold.recording is None else hold.recording.id
         self._held = hold.amount
         self._input = input_tokens
         self._knows_input = False
@@ -143,18 +152,31 @@ class Reservation:
         ended_ms: int,
         finish_reason: str | None,
         reasoning_effort: str | None,
+        repeated_tokens: int | None = None,
+        recording: RecordingEnd | None = None,
     ) -> Receipt:
-        """Charge exactly what was counted and end the hold. Durable when this returns."""
+        """Charge exactly what was counted and end the hold. Durable when this returns.
+
+        ``repeated_tokens`` are those of an answer that was not generated but came from the cache:
+        they have their own price, and ``count`` is of nothing.
+        """
         await self._settle_extension()
+        amount = (
+            charge_for(self.card, count.usage)
+            if repeated_tokens is None
+            else charge_for_repeated(self.card, repeated_tokens)
+        )
         charge = Charge(
             hold_id=self.hold_id,
-            amount=charge_for(self.card, count.usage),
+            amount=amount,
             count=count,
             ending=ending,
             target=target,
             ended_ms=ended_ms,
             finish_reason=finish_reason,
             reasoning_effort=reasoning_effort,
+            repeated_tokens=repeated_tokens or 0,
+            recording=recording,
         )
         tokens = count.usage.total_tokens
         self._charged = tokens, charge.amount
@@ -169,10 +191,10 @@ class Reservation:
         return receipt
 
     async def void(self) -> None:
-        """End the hold without a charge."""
+        """End the hold without a charge, and its durable recording with it."""
         await self._settle_extension()
         try:
-            await self._ledger.void(self.hold_id)
+            await self._ledger.void(self.hold_id, self._recording_id)
         except HoldAlreadyEnded:
             # A charge whose answer was lost has ended it; or it ended as nothing.
             self._end_claim(*(self._charged or (0, 0)))

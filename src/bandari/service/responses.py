@@ -3,7 +3,7 @@
 The order of an end is: first the charge is durable, then what is kept, then the last frames leave.
 Where the store cannot keep it any more, the client still gets what it paid for, and it is kept as
 soon as the store can be written again; only a server that dies meanwhile loses it. What is kept is
-found by other servers; the stream of an answer that is being generated, only here.
+found by other servers. Streams are read again as recordings (``streams``).
 
 Knows no protocol: what is kept was spelled by a codec, and is bytes in here.
 """
@@ -29,7 +29,6 @@ from bandari.domain.responses import (
     MAX_PART_BYTES,
     StoredResponse,
 )
-from bandari.service.generation import Generation
 from bandari.service.inference import Opening
 from bandari.service.keeping import Keeping, Shelf, SnapshotEncoder, ToKeep
 from bandari.service.ports import Clock, Responses
@@ -112,11 +111,6 @@ class StoredResponses:
         if response is None:
             raise _not_found(response_id)
         return response
-
-    def running(self, account_id: int, response_id: str) -> Generation | None:
-        """The generation of a background response that this server is at, to read along."""
-        keeping = self._shelf.find(account_id, response_id)
-        return keeping.generation if keeping is not None and keeping.is_background else None
 
     async def cancel(self, account_id: int, response_id: str) -> StoredResponse:
         """Stop a background response, and return it when it has ended, however that was.

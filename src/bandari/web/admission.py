@@ -35,11 +35,17 @@ class Admission:
         if isinstance(principal, Deny):
             await self.tell(exchange, principal)
             return None
-        scopes = principal.policy.scopes
-        if scopes is not None and scope is not None and scope not in scopes:
-            await self.tell(exchange, _out_of_scope(scope, scopes))
+        if scope is not None and not await self.may_use(exchange, principal, scope):
             return None
         return principal
+
+    async def may_use(self, exchange: Exchange, principal: Principal, scope: Scope) -> bool:
+        """Whether the key may be used for ``scope``; if not, that is told."""
+        scopes = principal.policy.scopes
+        if scopes is None or scope in scopes:
+            return True
+        await self.tell(exchange, _out_of_scope(scope, scopes))
+        return False
 
     async def take_in(self, exchange: Exchange, scope: Scope) -> tuple[Principal, bytes] | None:
         """Who asks, and the body, of a request that counts against the limits.

@@ -1,4 +1,4 @@
-"""An answer to a conversation: from bytes to a generation, whose answer is then delivered.
+"""An answer to a conversation: from bytes to a recording, which is then delivered.
 
 Knows no protocol: how requests, answers and errors are spelled is the ``Surface``'s.
 """
@@ -8,8 +8,12 @@ from __future__ import annotations
 from functools import partial
 
 from bandari.domain.outcome import Deny
+from bandari.service.answer_terms import AnswerTerms
+from bandari.service.generation import Generation
 from bandari.service.inference import Inference
-from bandari.service.ports import Metrics
+from bandari.service.repeating import Repeated
+from bandari.service.streams import Streams
+from bandari.web import resuming
 from bandari.web.admission import Admission
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.delivery import Delivery
@@ -25,13 +29,15 @@ class Chat:
         surface: ChatSurface,
         admission: Admission,
         inference: Inference,
-        metrics: Metrics,
+        streams: Streams,
+        delivery: Delivery,
         settings: ChatSettings,
     ) -> None:
         self._surface = surface
         self._admission = admission
         self._inference = inference
-        self._delivery = Delivery(surface, metrics, settings)
+        self._streams = streams
+        self._delivery = delivery
         self._settings = settings
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -44,10 +50,15 @@ class Chat:
         principal, body = asked
         request = surface.decode(body, max_messages=self._settings.max_messages)
         principal = await self._admission.on_behalf(principal, request.user)
-        generation = await self._inference.begin(
-            principal, request, partial(surface.encoder, request)
+        make_encoder = partial(surface.encoder, request)
+
+        async def begin(terms: AnswerTerms) -> Generation | Repeated | Deny:
+            return await self._inference.begin(principal, request, make_encoder, terms=terms)
+
+        answered = await resuming.answered(
+            exchange, self._streams, principal, resuming.asked_of(exchange, surface, body), begin
         )
-        if isinstance(generation, Deny):
-            await self._admission.tell(exchange, generation)
-            return
-        await self._delivery.answer(exchange, generation)
+        if isinstance(answered, Deny):
+            await self._admission.tell(exchange, answered)
+        else:
+            await self._delivery.answer(exchange, answered)

@@ -8,29 +8,40 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
+from bandari.domain import recordings
 from bandari.domain.faults import (
     ContextLengthExceeded,
     Interrupted,
     InvalidRequest,
     InvalidValue,
     ResponseNotFound,
+    StreamNotFound,
 )
 from bandari.domain.keys import Principal
 from bandari.domain.outcome import Deny
-from bandari.domain.responses import MAX_CHAIN_BYTES, MAX_CHAIN_LINKS, StoredResponse
-from bandari.service.generation import Generation, Keeper
+from bandari.domain.responses import (
+    MAX_CHAIN_BYTES,
+    MAX_CHAIN_LINKS,
+    PREFIX,
+    StoredResponse,
+)
+from bandari.service.answer_terms import AnswerTerms
+from bandari.service.generation import Generation
 from bandari.service.inference import EncoderFactory, Inference, Opening
 from bandari.service.keeping import Keeping, SnapshotEncoder, ToKeep
-from bandari.service.ports import Metrics
+from bandari.service.recording import About
+from bandari.service.repeating import Repeated
 from bandari.service.responses import StoredResponses
-from bandari.web import problems
+from bandari.service.streams import NoSuchFrame, Streams
+from bandari.web import problems, resuming
 from bandari.web.admission import Admission
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.delivery import Delivery, begin_stream
 from bandari.web.exchange import Exchange
 from bandari.web.kept_encoder import KeptEncoder
-from bandari.web.surface import RESPONSES, envelope_of
+from bandari.web.surface import COMPACTION, RESPONSES, envelope_of
 from bandari.wire.responses.compaction import CompactionEncoder, summary_of
 from bandari.wire.responses.decode_request import ResponsesRequest, decode_request
 from bandari.wire.responses.encode_answer import StreamEncoder, WholeEncoder
@@ -46,11 +57,12 @@ from bandari.wire.responses.response_object import (
     LOST,
     ResponseFrame,
     encode_deleted,
+    encode_end,
     with_status,
 )
 
 MAX_FRAME: Final = 2**53 - 1
-_END_OF_FRAME: Final = b"\n\n"
+_STARTING_AFTER: Final = "starting_after"
 
 _items = msgspec.json.Decoder(tuple[Raw, ...]).decode
 
@@ -63,58 +75,68 @@ class Responses:
         admission: Admission,
         inference: Inference,
         stored: StoredResponses,
-        metrics: Metrics,
+        streams: Streams,
+        delivery: Delivery,
         settings: ChatSettings,
         now_s: Callable[[], int],
     ) -> None:
         self._admission = admission
         self._inference = inference
         self._stored = stored
-        self._delivery = Delivery(RESPONSES, metrics, settings)
+        self._streams = streams
+        self._delivery = delivery
         self._settings = settings
         self._now_s = now_s
 
     async def create(self, exchange: Exchange) -> None:
-        asked = await self._admission.take_in(exchange, RESPONSES.scope)
-        if asked is None:
+        taken_in = await self._admission.take_in(exchange, RESPONSES.scope)
+        if taken_in is None:
             return
-        principal, body = asked
-        wanted = await self._decoded(principal, body)
+        principal, body = taken_in
+        wanted = decode_request(body, max_messages=self._settings.max_messages)
         principal = await self._admission.on_behalf(principal, wanted.chat.user)
-        history = await self._history(principal, wanted)
-        make_encoder = partial(self._encoder, wanted)
-        keeping = self._keeping(principal, wanted, make_encoder) if wanted.store else None
-        generation = await self._begin(
-            principal, wanted, history, keeping.make_encoder if keeping else make_encoder, keeping
+        stores = wanted.store and self._streams.keeps_answers
+        asked = resuming.asked_of(
+            exchange,
+            RESPONSES,
+            body,
+            is_stored=stores and wanted.chat.stream,
+            is_background=wanted.background,
         )
-        if isinstance(generation, Deny):
-            await self._admission.tell(exchange, generation)
-        elif wanted.background and wanted.chat.stream:
-            # It goes on whether its client stays or leaves.
-            await self._delivery.stream(exchange, generation)
-        elif wanted.background:
-            assert keeping is not None, "what runs in the background is stored"
-            self._delivery.tell_of(exchange, generation)
-            response = await self._stored.get(principal.account_id, keeping.id)
+
+        async def begin(terms: AnswerTerms) -> Generation | Repeated | Deny:
+            whole = replace(await self._resolved(principal, wanted), store=stores)
+            return await self._begin(principal, whole, terms)
+
+        answered = await resuming.answered(exchange, self._streams, principal, asked, begin)
+        if isinstance(answered, Deny):
+            await self._admission.tell(exchange, answered)
+        elif wanted.background and not wanted.chat.stream:
+            self._delivery.tell_of(exchange, answered)
+            response_id = _response_id(answered.recording.id)
+            response = await self._stored.get(principal.account_id, response_id)
             await exchange.respond(200, problems.JSON, _body(response))
         else:
-            await self._delivery.answer(exchange, generation)
+            await self._delivery.answer(exchange, answered)
 
     async def one(self, exchange: Exchange) -> None:
         """``GET``: the response as it is, or its stream behind ``starting_after``."""
         principal = await self._admission.identify(exchange, RESPONSES.scope)
         if principal is None:
             return
-        response = await self._stored.get(principal.account_id, exchange.path_id)
-        if not exchange.flag("stream"):
+        if exchange.flag("stream"):
+            after = exchange.number(_STARTING_AFTER, 0, MAX_FRAME)
+            await self._follow(exchange, principal, -1 if after is None else after)
+        else:
+            response = await self._stored.get(principal.account_id, exchange.path_id)
             await exchange.respond(200, problems.JSON, _body(response))
-            return
-        after = exchange.number("starting_after", 0, MAX_FRAME)
-        await self._follow(exchange, principal, response, -1 if after is None else after)
 
     async def delete(self, exchange: Exchange) -> None:
         principal = await self._admission.identify(exchange, RESPONSES.scope)
         if principal is not None:
+            # First what can be done again: where the rest fails, the client tries once more.
+            await self._stored.get(principal.account_id, exchange.path_id)
+            await self._streams.drop(principal, _stream_id(exchange.path_id))
             await self._stored.delete(principal.account_id, exchange.path_id)
             await exchange.respond(200, problems.JSON, encode_deleted(exchange.path_id))
 
@@ -142,26 +164,32 @@ class Responses:
 
     async def compact(self, exchange: Exchange) -> None:
         """``POST``: the conversation in short, written by the model."""
-        asked = await self._admission.take_in(exchange, RESPONSES.scope)
-        if asked is None:
+        taken_in = await self._admission.take_in(exchange, RESPONSES.scope)
+        if taken_in is None:
             return
-        principal, body = asked
-        wanted = await self._decoded(principal, body)
-        principal = await self._admission.on_behalf(principal, wanted.chat.user)
-        history = await self._history(principal, wanted)
-        generation = await self._inference.begin(
-            principal,
-            summary_of(wanted.with_history(history)),
-            lambda opening: CompactionEncoder(envelope_of("resp_", opening)),
-        )
-        if isinstance(generation, Deny):
-            await self._admission.tell(exchange, generation)
-            return
-        await self._delivery.answer(exchange, generation)
-
-    async def _decoded(self, principal: Principal, body: bytes) -> ResponsesRequest:
-        """The request, with the stored items that it refers to in their places."""
+        principal, body = taken_in
         wanted = decode_request(body, max_messages=self._settings.max_messages)
+        principal = await self._admission.on_behalf(principal, wanted.chat.user)
+        asked = resuming.asked_of(exchange, COMPACTION, body)
+
+        async def begin(terms: AnswerTerms) -> Generation | Repeated | Deny:
+            whole = await self._resolved(principal, wanted)
+            history = await self._history(principal, whole)
+            return await self._inference.begin(
+                principal,
+                summary_of(whole.with_history(history)),
+                lambda opening: CompactionEncoder(envelope_of("resp_", opening)),
+                terms=terms,
+            )
+
+        answered = await resuming.answered(exchange, self._streams, principal, asked, begin)
+        if isinstance(answered, Deny):
+            await self._admission.tell(exchange, answered)
+        else:
+            await self._delivery.answer(exchange, answered)
+
+    async def _resolved(self, principal: Principal, wanted: ResponsesRequest) -> ResponsesRequest:
+        """The request, with the stored items that it refers to in their places."""
         if not wanted.references:
             return wanted
         found: dict[str, Raw] = {}
@@ -200,19 +228,22 @@ class Responses:
         return [item for items in kept for item in _items(items)]
 
     async def _begin(
-        self,
-        principal: Principal,
-        wanted: ResponsesRequest,
-        history: Sequence[Raw],
-        make_encoder: EncoderFactory,
-        keeper: Keeper | None,
-    ) -> Generation | Deny:
+        self, principal: Principal, wanted: ResponsesRequest, terms: AnswerTerms
+    ) -> Generation | Repeated | Deny:
         """Begin with the whole conversation, or with as much of it as the window holds."""
+        history = await self._history(principal, wanted)
+        keeper: Keeping | None = None
+        make_encoder: EncoderFactory = partial(self._encoder, wanted)
+        if wanted.store:
+            keeper = self._keeping(principal, wanted, partial(self._encoder, wanted))
+            make_encoder = keeper.make_encoder
         request = wanted.with_history(history)
         shorter = wanted.shortened(history)
         while True:
             try:
-                return await self._inference.begin(principal, request, make_encoder, keeper)
+                return await self._inference.begin(
+                    principal, request, make_encoder, keeper, terms=terms
+                )
             except ContextLengthExceeded as too_long:
                 fewer = next(shorter, None)
                 if fewer is None:
@@ -249,26 +280,31 @@ class Responses:
         kind = StreamEncoder if wanted.chat.stream else WholeEncoder
         return KeptEncoder(kind(envelope, frame, now_s=self._now_s))
 
-    async def _follow(
-        self, exchange: Exchange, principal: Principal, response: StoredResponse, after: int
-    ) -> None:
-        if not (response.is_background and response.is_streaming):
+    async def _follow(self, exchange: Exchange, principal: Principal, after: int) -> None:
+        """The stream behind an event; also of a response that is not kept before its end."""
+        try:
+            found = await self._streams.find(principal, _stream_id(exchange.path_id), after)
+        except NoSuchFrame as missing:
+            raise resuming.no_such_chunk(_STARTING_AFTER, missing.count) from None
+        except StreamNotFound:
+            found = None
+        if found is not None and _is_of_responses(found.recording.about):
+            await self._delivery.answer(exchange, found)
+            return
+        response = await self._stored.get(principal.account_id, exchange.path_id)
+        if not response.is_streaming:
             raise InvalidRequest(
-                "Only a response that was made with 'background' and 'stream' can be streamed "
-                "again.",
+                "Only a response that was made with 'stream' can be streamed again.",
                 param="stream",
             )
-        generation = self._stored.running(principal.account_id, response.id)
-        if generation is not None:
-            _check_place(after, generation.recording.frame_count)
-            await self._delivery.stream(exchange, generation, after)
-            return
-        if response.frames is None:
+        await self._tell_end(exchange, response, after)
+
+    async def _tell_end(self, exchange: Exchange, response: StoredResponse, after: int) -> None:
+        """The last event is all that is left of a stream whose recording is gone."""
+        if not response.status.is_finished:
             raise Interrupted(LOST)
-        frames = _frames(response.frames)
-        _check_place(after, len(frames))
         await begin_stream(exchange)
-        await exchange.write(b"".join(frames[after + 1 :]))
+        await exchange.write(encode_end(_body(response), response.status, after + 1))
         await exchange.end()
 
 
@@ -276,16 +312,17 @@ def _body(response: StoredResponse) -> bytes:
     return with_status(response.body, response.status)
 
 
-def _check_place(after: int, count: int) -> None:
-    if after >= count:
-        raise InvalidValue(
-            f"'starting_after' must be the number of an event that there is by now: below {count}.",
-            param="starting_after",
-        )
+def _is_of_responses(about: About) -> bool:
+    return about.is_streaming and about.surface == RESPONSES.name
 
 
-def _frames(stream: bytes) -> Sequence[bytes]:
-    return [frame + _END_OF_FRAME for frame in stream.split(_END_OF_FRAME) if frame]
+def _stream_id(response_id: str) -> str:
+    """The id of a response's recording."""
+    return recordings.PREFIX + response_id.removeprefix(PREFIX)
+
+
+def _response_id(stream_id: str) -> str:
+    return PREFIX + stream_id.removeprefix(recordings.PREFIX)
 
 
 def _names_of_items(response_id: str) -> Callable[[str], str]:

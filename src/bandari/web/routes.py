@@ -18,12 +18,14 @@ from bandari.service.ports import Metrics
 from bandari.service.reloading import Reload
 from bandari.service.reporting import Reporting
 from bandari.service.responses import StoredResponses
+from bandari.service.streams import Streams
 from bandari.web.admin.table import admin_routes
 from bandari.web.admission import Admission
 from bandari.web.app import Endpoint, Route
 from bandari.web.chat import Chat
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.customer import Customer
+from bandari.web.delivery import Delivery
 from bandari.web.description import Description
 from bandari.web.embeddings import Embeddings
 from bandari.web.exports import Exports
@@ -32,12 +34,14 @@ from bandari.web.messages import CountTokens, Messages
 from bandari.web.models import ModelList
 from bandari.web.operations import Operations
 from bandari.web.responses import Responses
+from bandari.web.streams import StreamsById
 from bandari.web.surface import (
     CHAT_COMPLETIONS,
     COMPLETIONS,
     HYBRID,
     MESSAGES,
     RESPONSES,
+    SURFACES,
     TYPED_STREAM,
     ChatSurface,
 )
@@ -57,6 +61,7 @@ class House(Struct, frozen=True):
     counting: Counting
     embedding: Embedding
     responses: StoredResponses
+    streams: Streams
     models: Models
     metrics: Metrics
     settings: ChatSettings
@@ -74,8 +79,20 @@ def routes(house: House) -> list[Route]:
     operations = Operations(house.metrics, house.obstacles)
     models = ModelList(admission, house.models, house.latencies, house.now_s())
 
+    deliveries = {
+        name: Delivery(surface, house.metrics, house.settings) for name, surface in SURFACES.items()
+    }
+    streams = StreamsById(admission, house.streams, deliveries)
+
     def chat(surface: ChatSurface) -> Chat:
-        return Chat(surface, admission, house.inference, house.metrics, house.settings)
+        return Chat(
+            surface,
+            admission,
+            house.inference,
+            house.streams,
+            deliveries[surface.name],
+            house.settings,
+        )
 
     chats, completions = chat(CHAT_COMPLETIONS), chat(COMPLETIONS)
     embeddings = Embeddings(admission, house.embedding)
@@ -85,7 +102,8 @@ def routes(house: House) -> list[Route]:
         admission,
         house.inference,
         house.responses,
-        house.metrics,
+        house.streams,
+        deliveries[RESPONSES.name],
         house.settings,
         house.now_s,
     )
@@ -121,6 +139,7 @@ def routes(house: House) -> list[Route]:
             of_responses(f"{base}/responses/{{id}}", GET=responses.one, DELETE=responses.delete),
             of_responses(f"{base}/responses/{{id}}/cancel", POST=responses.cancel),
             of_responses(f"{base}/responses/{{id}}/input_items", GET=responses.input_items),
+            Route(f"{base}/streams/{{id}}", GET=streams.read, DELETE=streams.delete),
             Route(f"{base}/models", GET=models.list),
             Route(f"{base}/models/{{id}}", GET=models.one),
             *customer.routes(base),

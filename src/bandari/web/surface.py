@@ -6,7 +6,7 @@ value here, and its route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -31,8 +31,9 @@ from bandari.wire.messages import decode_request as messages_request
 from bandari.wire.messages import encode_answer as messages_answer
 from bandari.wire.messages import errors as messages_errors
 from bandari.wire.messages.fields import NAMES as MESSAGES_NAMES
+from bandari.wire.responses import errors as responses_errors
 from bandari.wire.responses.fields import NAMES as RESPONSES_NAMES
-from bandari.wire.sse import comment_frame
+from bandari.wire.sse import comment_frame, data_frame
 from bandari.wire.typed_stream import errors as typed_errors
 from bandari.wire.typed_stream.encode_answer import (
     EMPTY_COMMENT,
@@ -50,13 +51,17 @@ class DecodeRequest(Protocol):
 class Surface(Struct, frozen=True, kw_only=True):
     """``opening`` is what a stream begins with, ``headers`` what every answer carries.
 
-    ``scope`` is what a key needs to be used here.
+    ``name`` is how its recordings are known; it is kept with them. ``scope`` is what a key needs to
+    be used here. ``spell_in_stream`` makes of a problem the frames that end a stream, the first of
+    which has that 0-based index.
     ``keepalive_ms`` is how long the protocol lets a stream be silent; the settings may say less.
     ``names`` are the protocol's names of fields that the house calls otherwise.
     """
 
+    name: str
     scope: Scope
     spell_problem: Callable[[Problem], bytes]
+    spell_in_stream: Callable[[Problem, int], Sequence[bytes]]
     opening: bytes = b""
     keepalive: bytes = comment_frame()
     keepalive_ms: int = 3_600_000
@@ -124,7 +129,25 @@ def _spell_for_messages(problem: Problem) -> bytes:
     return messages_errors.encode_problem(problem, request_id.get())
 
 
+def _data_in_stream(problem: Problem, index: int) -> Sequence[bytes]:  # noqa: ARG001 - the surface's
+    return (data_frame(chat_errors.encode_problem(problem)),)
+
+
+def _typed_in_stream(problem: Problem, index: int) -> Sequence[bytes]:  # noqa: ARG001 - the surface's
+    return (typed_errors.error_event(problem),)
+
+
+def _messages_in_stream(problem: Problem, index: int) -> Sequence[bytes]:  # noqa: ARG001 - the surface's
+    return (messages_answer.error_event(problem),)
+
+
+def _responses_in_stream(problem: Problem, index: int) -> Sequence[bytes]:
+    return (responses_errors.error_event(problem, index),)
+
+
 CHAT_COMPLETIONS: Final = ChatSurface(
+    name="chat_completions",
+    spell_in_stream=_data_in_stream,
     scope=Scope.CHAT_COMPLETIONS,
     decode=decode_request,
     encoder=_chat_encoder,
@@ -132,6 +155,8 @@ CHAT_COMPLETIONS: Final = ChatSurface(
 )
 
 TYPED_STREAM: Final = ChatSurface(
+    name="typed_stream",
+    spell_in_stream=_typed_in_stream,
     scope=Scope.TYPED_STREAM,
     decode=partial(decode_request, always_streams=True),
     encoder=_typed_encoder,
@@ -147,6 +172,8 @@ TYPED_STREAM: Final = ChatSurface(
 )
 
 MESSAGES: Final = ChatSurface(
+    name="messages",
+    spell_in_stream=_messages_in_stream,
     scope=Scope.MESSAGES,
     decode=messages_request.decode_request,
     encoder=_messages_encoder,
@@ -156,6 +183,8 @@ MESSAGES: Final = ChatSurface(
 )
 
 HYBRID: Final = ChatSurface(
+    name="messages_hybrid",
+    spell_in_stream=_data_in_stream,
     scope=Scope.MESSAGES,
     decode=hybrid.decode_request,
     encoder=_chat_encoder,
@@ -164,6 +193,8 @@ HYBRID: Final = ChatSurface(
 """Messages without an ``anthropic-version``: Chat Completions with ``system`` beside."""
 
 COMPLETIONS: Final = ChatSurface(
+    name="completions",
+    spell_in_stream=_data_in_stream,
     scope=Scope.COMPLETIONS,
     decode=completions_request.decode_request,
     encoder=_completions_encoder,
@@ -173,5 +204,21 @@ COMPLETIONS: Final = ChatSurface(
 """The legacy surface: one prompt, through the model's chat template."""
 
 RESPONSES: Final = Surface(
-    scope=Scope.RESPONSES, spell_problem=chat_errors.encode_problem, names=RESPONSES_NAMES
+    name="responses",
+    spell_in_stream=_responses_in_stream,
+    scope=Scope.RESPONSES,
+    spell_problem=chat_errors.encode_problem,
+    names=RESPONSES_NAMES,
 )
+
+COMPACTION: Final = replace(RESPONSES, name="compaction")
+"""A conversation in short: one JSON body, by the rules of Responses."""
+
+SURFACES: Final = {
+    surface.name: surface
+    for surface in (
+        *(CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, HYBRID, TYPED_STREAM),
+        *(RESPONSES, COMPACTION),
+    )
+}
+"""By name: all whose answers are recorded."""

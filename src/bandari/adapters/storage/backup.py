@@ -6,9 +6,9 @@ data directory's ``bandari.db``: it can be verified, and served.
 SQLite's own online backup is not used: it begins again whenever another process writes, so beside a
 busy server it either never ends or, in one step, holds its snapshot as long as the copying takes.
 
-Responses are no part of the books and may be larger than all the rest, so those that were there at
-that moment are copied after it, each as it is then. What is added up of the receipts is not copied:
-the server that opens the copy adds them up again.
+What is kept of answers is no part of the books and may be larger than all the rest, so what was
+there at that moment is copied after it, each as it is then. What is added up of the receipts is not
+copied: the server that opens the copy adds them up again.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ from typing import Any
 from sqlalchemy import Select, Table, func, select, tuple_
 
 from bandari.adapters.storage.database import Connection, Database, Row, StorageError
+from bandari.adapters.storage.kept_tables import (
+    metadata,
+    recording_frames,
+    recordings,
+    responses,
+)
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.moment import Moment
 from bandari.adapters.storage.schema import (
-    metadata,
     postings,
     receipts,
-    responses,
     transactions,
     usage_hours,
     usage_progress,
@@ -38,13 +42,14 @@ from bandari.adapters.storage.sqlite import SqliteDatabase
 from bandari.adapters.storage.statements import compiled, constant, first, given
 
 PAGE_ROWS = 5_000
-PAGE_RESPONSES = 8
-"""Few, because each may be as large as ``domain.responses`` allows."""
+PAGE_KEPT = 8
+"""Few, because each may be as large as a whole answer."""
 
 _APPENDED = (transactions, postings, receipts)
 _DERIVED = (usage_hours, usage_progress)
+_KEPT = (responses, recordings, recording_frames)
 _CHANGING = [
-    table for table in metadata.sorted_tables if table not in (*_APPENDED, *_DERIVED, responses)
+    table for table in metadata.sorted_tables if table not in (*_APPENDED, *_DERIVED, *_KEPT)
 ]
 
 
@@ -147,8 +152,9 @@ def _copy(
     total = moment.last - before
     report(0, total)
     rows = 0
-    newest = compiled(database.dialect, select(func.max(responses.c.id)))
-    (newest_response,) = source.cursor.execute(newest).fetchone()
+    newest = [select(func.max(table.c.id)).scalar_subquery() for table in (responses, recordings)]
+    ends = source.cursor.execute(compiled(database.dialect, select(*newest))).fetchone()
+    newest_response, newest_recording = ends
     for table in _CHANGING:
         for changing in _pages(database, source, select(table), PAGE_ROWS):
             rows += target.insert(table, changing)
@@ -159,8 +165,11 @@ def _copy(
         report(page.last - before, total)
     # Ids grow, so what comes meanwhile lies behind the newest one, and this comes to an end.
     known = select(responses).where(responses.c.id <= given("newest"))
-    for kept in _pages(database, source, known, PAGE_RESPONSES, newest=newest_response):
+    for kept in _pages(database, source, known, PAGE_KEPT, newest=newest_response):
         rows += target.insert(responses, kept)
+    for some_recordings, frames in _recordings(database, source, newest_recording):
+        rows += target.insert(recordings, some_recordings)
+        rows += target.insert(recording_frames, frames)
     return rows
 
 
@@ -184,6 +193,35 @@ def _pages(
         last = page[-1]
         behind = [last[place] for place in places]
         page = source.cursor.execute(further, [*bounds.values(), *behind]).fetchall()
+
+
+def _recordings(
+    database: Database, source: Connection, newest: str | None
+) -> Iterator[tuple[Sequence[Row], Sequence[Row]]]:
+    """Those up to the newest one, page by page, and their frames.
+
+    A page is one statement: a recording and its frames are of one moment.
+    """
+    some = first(
+        select(recordings)
+        .where(recordings.c.id > given("after"), recordings.c.id <= given("newest"))
+        .order_by(recordings.c.id),
+        constant(PAGE_KEPT),
+    ).subquery("some")
+    frames = recording_frames.c
+    page = compiled(
+        database.dialect,
+        select(some, frames.recording_id, frames.position, frames.data)
+        .select_from(some.outerjoin(recording_frames, frames.recording_id == some.c.id))
+        .order_by(some.c.id, frames.position),
+        *("after", "newest"),
+    )
+    width = len(recordings.columns)
+    after = ""
+    while rows := source.cursor.execute(page, (after, newest)).fetchall():
+        found = {row[0]: row[:width] for row in rows}
+        yield [*found.values()], [row[width:] for row in rows if row[width] is not None]
+        after = rows[-1][0]
 
 
 def _remove(part: Path) -> None:

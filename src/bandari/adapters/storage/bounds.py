@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from bandari.domain.ledger import MAX_AMOUNT, Count
+from bandari.domain.recordings import (
+    MAX_IDEMPOTENCY_KEY_CHARACTERS,
+    FrameGroup,
+    OpenedRecording,
+    RecordingEnd,
+)
 from bandari.domain.usage import Usage
 
 MAX_ROWS = 1_000_000
@@ -11,6 +17,9 @@ MAX_TEXT_BYTES = 256 * 1024
 """How large the JSON of a policy, or of one side of an entry of the audit log, may be."""
 MAX_NAME_CHARACTERS = 512
 """How long the name of an end user may be: PostgreSQL's indexes take 2,704 bytes."""
+
+MAX_GROUP_BYTES = 256 * 1024 * 1024
+"""How large the frames may be that are made durable together: both databases take as much."""
 
 
 def check_amount(amount: int, least: int = 0) -> None:
@@ -49,6 +58,32 @@ def check_end_user(name: str) -> None:
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
         raise ValueError(f"an end user's name has 1 to {MAX_NAME_CHARACTERS} characters")
     check_text(name)
+
+
+def check_opened(recording: OpenedRecording) -> None:
+    """Refuse a recording that could not be opened, or its key that would fit no index."""
+    key = recording.idempotency_key
+    check_text(recording.id, recording.surface, recording.end_user, key)
+    if key is not None and not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS:
+        most = MAX_IDEMPOTENCY_KEY_CHARACTERS
+        raise ValueError(f"an idempotency key has 1 to {most} characters")
+
+
+def check_frames(group: FrameGroup) -> None:
+    check_text(group.recording_id)
+    check_amount(group.position)
+    if len(group.data) > MAX_GROUP_BYTES:
+        raise ValueError(f"a group of frames is at most {MAX_GROUP_BYTES} bytes")
+
+
+def check_end(end: RecordingEnd) -> None:
+    """Refuse what cannot be said of how a recording ended."""
+    check_frames(end.last)
+    check_text(*end.ignored)
+    check_amount(end.max_tokens or 0)
+    problem = end.problem
+    if problem is not None:
+        check_text(problem.code, problem.message, problem.param, problem.allow)
 
 
 def fits(number: int) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ScalarSelect, select, update
 from sqlalchemy.engine import Dialect
 
-from bandari.adapters.storage.database import Connection
+from bandari.adapters.storage.database import Connection, Outright, Written
 from bandari.adapters.storage.rows import (
     Ended,
     basis_row,
@@ -48,12 +48,20 @@ _HOLD = (
 )
 _TEXTS = frozenset({"id", "model", "end_user", "rule", "target", "ending"})
 _TEXTS |= {"finish_reason", "reasoning_effort"}
-_CHARGE = (*USAGE, "rule", "ending", "ended_ms", "target", "finish_reason", "reasoning_effort")
+_CHARGE = (
+    *USAGE,
+    *("rule", "ending", "ended_ms", "target", "finish_reason", "reasoning_effort"),
+    "repeated_tokens",
+)
 
 
 def _given(*names: str) -> str:
     """Parameters by name, with their types: in a SELECT, PostgreSQL cannot infer them."""
     return ", ".join(f"%({name})s::{'text' if name in _TEXTS else 'bigint'}" for name in names)
+
+
+def _named(*names: str) -> str:
+    return ", ".join(f"{_given(name)} AS {name}" for name in names)
 
 
 PLACE = f"""
@@ -70,17 +78,12 @@ SELECT id, balance, held FROM reserved
 """
 """The wallet right after, if it had as much free. For ``place_parameters``."""
 
-POST = f"""
-WITH ended AS (
-    DELETE FROM holds WHERE id = %(id)s
-    RETURNING
-        wallet_id, amount, key_id, rate_card_id, model, created_ms, end_user,
-        ratio_numerator, ratio_denominator
-), taken AS (
-    UPDATE wallets SET balance = balance - %(amount)s, held = held - ended.amount FROM ended
-    WHERE wallets.id = ended.wallet_id AND balance - held + ended.amount >= %(amount)s
-    RETURNING wallets.id, account_id, asset, balance
-), entered AS (
+_ENDED = (
+    *("key_id", "rate_card_id", "model", "created_ms", "end_user"),
+    *RATIO,
+)
+_ENTER = f"""
+entered AS (
     INSERT INTO transactions (kind, created_ms)
     SELECT '{TransactionKind.CHARGE.value}', {_given("ended_ms")} FROM taken
     RETURNING id
@@ -94,25 +97,50 @@ WITH ended AS (
     WHERE side.amount <> 0
 ), receipted AS (
     INSERT INTO receipts (
-        id, transaction_id, wallet_id, key_id, rate_card_id, model, created_ms, end_user,
-        ratio_numerator, ratio_denominator,
+        id, transaction_id, wallet_id, {", ".join(_ENDED)},
         amount, overrun, balance_after, {", ".join((*_CHARGE, *BASIS))}
     )
     SELECT
-        {_given("id")}, entered.id, taken.id, key_id, rate_card_id, model, created_ms, end_user,
-        ratio_numerator, ratio_denominator,
+        {_given("id")}, entered.id, taken.id, {", ".join(_ENDED)},
         {_given("amount")}, 0, balance, {_given(*_CHARGE, *BASIS)}
     FROM ended, taken, entered
 )
 SELECT
-    wallet_id, amount, key_id, rate_card_id, model, created_ms, end_user,
-    ratio_numerator, ratio_denominator,
+    wallet_id, amount, {", ".join(_ENDED)},
     (SELECT version FROM rate_cards WHERE id = ended.rate_card_id),
     taken.asset, taken.balance, (SELECT name FROM accounts WHERE id = taken.account_id)
+"""
+"""What follows once the charge is ``taken`` from its wallet, for a hold that has ``ended``."""
+
+POST = f"""
+WITH ended AS (
+    DELETE FROM holds WHERE id = %(id)s
+    RETURNING wallet_id, amount, {", ".join(_ENDED)}
+), taken AS (
+    UPDATE wallets SET balance = balance - %(amount)s, held = held - ended.amount FROM ended
+    WHERE wallets.id = ended.wallet_id AND balance - held + ended.amount >= %(amount)s
+    RETURNING wallets.id, account_id, asset, balance
+), {_ENTER}
 FROM ended LEFT JOIN taken ON true
 """
 """The hold that ended, and the wallet right after. No asset: the wallet does not cover the charge,
 and nothing was done but to end the hold. For ``post_parameters``.
+"""
+
+CHARGE = f"""
+WITH taken AS (
+    UPDATE wallets SET balance = balance - %(amount)s
+    WHERE account_id = %(account_id)s AND end_user = %(sub_wallet)s AND asset = %(asset)s
+        AND balance - held >= %(amount)s
+        AND NOT EXISTS (SELECT FROM receipts WHERE receipts.id = %(id)s)
+    RETURNING id, account_id, asset, balance
+), ended AS (
+    SELECT taken.id AS wallet_id, {_given("amount")} AS amount, {_named(*_ENDED)} FROM taken
+), {_ENTER}
+FROM ended, taken
+"""
+"""As ``POST`` says it, if the wallet has as much free and this was not charged before. For
+``place_parameters`` and ``post_parameters``.
 """
 
 
@@ -169,27 +197,43 @@ class CombinedEntries:
             select(free).where(wallets.c.id == given("wallet_id")).with_for_update(key_share=True),
             "wallet_id",
         )
+        self._was_charged = compiled(
+            dialect, select(receipts.c.id).where(receipts.c.id == given("id")), "id"
+        )
         self._insert_receipt = compiled_insert(dialect, receipts, *RECEIPT)
 
     def write(
-        self, connection: Connection, charges: Sequence[Charge], holds: Sequence[Hold]
-    ) -> tuple[Sequence[Receipt | None], Sequence[Placement]]:
+        self,
+        connection: Connection,
+        charges: Sequence[Charge],
+        outright: Sequence[Outright],
+        holds: Sequence[Hold],
+    ) -> Written:
         posted = [self._post(connection, charge) for charge in charges]
-        return posted, [self._place(connection, hold) for hold in holds]
+        charged = [self._charge(connection, one.hold, one.charge) for one in outright]
+        return posted, charged, [self._place(connection, hold) for hold in holds]
 
     def _place(self, connection: Connection, hold: Hold) -> Placement:
+        row = connection.cursor.execute(PLACE, place_parameters(hold)).fetchone()
+        return self._refusal(connection, hold) if row is None else _placement(True, hold, *row)
+
+    def _refusal(self, connection: Connection, hold: Hold) -> Placement:
+        """With the wallet as it is, if there is one."""
+        whose = (hold.account_id, hold.sub_wallet, hold.asset)
+        row = connection.cursor.execute(self._wallet, whose).fetchone()
+        return Placement(False, None) if row is None else _placement(False, hold, *row)
+
+    def _charge(
+        self, connection: Connection, hold: Hold, charge: Charge
+    ) -> Receipt | Placement | None:
         execute = connection.cursor.execute
-        row = execute(PLACE, place_parameters(hold)).fetchone()
-        is_placed = row is not None
-        if row is None:
-            row = execute(self._wallet, (hold.account_id, hold.sub_wallet, hold.asset)).fetchone()
-            if row is None:
-                return Placement(False, None)
-        wallet_id, balance, held = row
-        return Placement(
-            is_placed,
-            Wallet(wallet_id, hold.account_id, hold.asset, balance, held, hold.sub_wallet),
-        )
+        row = execute(CHARGE, place_parameters(hold) | post_parameters(charge)).fetchone()
+        if row is not None:
+            asset, balance, account = row[10:]
+            return receipt_of(charge, Ended(*row[:10]), asset, charge.amount, balance, account)
+        if execute(self._was_charged, (hold.id,)).fetchone() is not None:
+            return None
+        return self._refusal(connection, hold)
 
     def _post(self, connection: Connection, charge: Charge) -> Receipt | None:
         row = connection.cursor.execute(POST, post_parameters(charge)).fetchone()
@@ -239,6 +283,11 @@ class CombinedEntries:
         return None if row is None else _Charged(row[0], taken, row[1], row[2])
 
 
+def _placement(placed: bool, hold: Hold, wallet_id: int, balance: int, held: int) -> Placement:
+    wallet = Wallet(wallet_id, hold.account_id, hold.asset, balance, held, hold.sub_wallet)
+    return Placement(placed, wallet)
+
+
 def place_parameters(hold: Hold) -> dict[str, Any]:
     return {
         "id": hold.id,
@@ -269,5 +318,6 @@ def post_parameters(charge: Charge) -> dict[str, Any]:
         "target": charge.target,
         "finish_reason": charge.finish_reason,
         "reasoning_effort": charge.reasoning_effort,
+        "repeated_tokens": charge.repeated_tokens,
         **dict(zip(BASIS, basis_row(count.basis), strict=True)),
     }

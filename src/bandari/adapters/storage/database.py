@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
+from msgspec import Struct
 from sqlalchemy import Engine, Table
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import Insert
@@ -141,15 +142,31 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+class Outright(Struct, frozen=True):
+    """A hold that is charged as it is placed, and so never stands."""
+
+    hold: Hold
+    charge: Charge
+
+
+Written = tuple[Sequence[Receipt | None], Sequence[Receipt | Placement | None], Sequence[Placement]]
+"""What became of the charges, of those that are outright, and of the holds."""
+
+
 class Entries(Protocol):
     """How holds and charges are entered in the books: what each database does best."""
 
     def write(
-        self, connection: Connection, charges: Sequence[Charge], holds: Sequence[Hold]
-    ) -> tuple[Sequence[Receipt | None], Sequence[Placement]]:
-        """Post the charges in their order, then place the holds in theirs.
+        self,
+        connection: Connection,
+        charges: Sequence[Charge],
+        outright: Sequence[Outright],
+        holds: Sequence[Hold],
+    ) -> Written:
+        """Post the charges in their order, then what is outright, then place the holds in theirs.
 
-        No receipt: the hold of that charge is not open, or not any more.
+        No receipt: the hold of that charge is not open, or not any more; what is outright was
+        charged before. A placement for what is outright is its refusal.
         """
         ...
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct, json
 
-from bandari.adapters.storage.database import Connection, Cursor
+from bandari.adapters.storage.database import Connection, Cursor, Outright, Written
 from bandari.adapters.storage.rows import Ended, count_row, ratio_row, receipt_of, receipt_row
 from bandari.adapters.storage.statements import COUNT, RATIO, RECEIPT
 from bandari.domain.ledger import Charge, Hold, Line, Receipt, TransactionKind, Wallet
@@ -75,10 +75,23 @@ end users (each an account's id and a name), and the number of the last transact
 means: in this order. Each is asked for only if there is need.
 """
 
+_READ_OUTRIGHT = """
+SELECT (
+    SELECT json_group_array(receipts.id)
+    FROM json_each(?) AS asked CROSS JOIN receipts ON receipts.id = asked.value
+), (
+    SELECT json_group_array(json_array(rate_cards.id, version))
+    FROM json_each(?) AS pinned CROSS JOIN rate_cards ON rate_cards.id = pinned.value
+)
+"""
+"""Which of these were charged already, and the versions of these rate cards."""
+
 _SET_COUNT = f"UPDATE holds SET {', '.join(f'{name} = ?' for name in COUNT)} WHERE id = ?"
 
 _open_holds = json.Decoder(list[tuple[str, Ended, _OpenWallet]])
 _wallets = json.Decoder(list[_OpenWallet])
+_ids = json.Decoder(set[str])
+_versions = json.Decoder(list[tuple[int, int]])
 
 
 class _Rows:
@@ -147,13 +160,21 @@ class GatheredEntries:
     """``database.Entries`` on SQLite."""
 
     def write(
-        self, connection: Connection, charges: Sequence[Charge], holds: Sequence[Hold]
-    ) -> tuple[Sequence[Receipt | None], Sequence[Placement]]:
-        batch = _Batch(connection.cursor, charges, holds)
+        self,
+        connection: Connection,
+        charges: Sequence[Charge],
+        outright: Sequence[Outright],
+        holds: Sequence[Hold],
+    ) -> Written:
+        paying = [*holds, *(one.hold for one in outright)] if outright else holds
+        batch = _Batch(connection.cursor, charges, paying)
+        if outright:
+            batch.read_outright(outright)
         receipts = [batch.post(charge) for charge in charges]
+        charged = [batch.charge(one.hold, one.charge) for one in outright]
         placements = [batch.place(hold) for hold in holds]
         batch.write()
-        return receipts, placements
+        return receipts, charged, placements
 
 
 class _Batch:
@@ -181,6 +202,8 @@ class _Batch:
                 now = self._wallets.setdefault(wallet.id, wallet)
                 self._paying[now.account_id, now.end_user, now.asset] = now
         self._last_transaction: int = last
+        self._charged: set[str] = set()
+        self._versions: dict[int, int] = {}
         self._touched: dict[int, _OpenWallet] = {}
         # Values of rows, one row's after the other's.
         self._ended: list[str] = []
@@ -191,6 +214,14 @@ class _Batch:
         self._holds: list[Any] = []
         self._counts: list[tuple[Any, ...]] = []
 
+    def read_outright(self, outright: Sequence[Outright]) -> None:
+        """What is asked of the database only where something is charged outright."""
+        ids = json.encode([one.hold.id for one in outright]).decode()
+        cards = json.encode({one.hold.rate_card_id for one in outright}).decode()
+        charged, versions = self._cursor.execute(_READ_OUTRIGHT, (ids, cards)).fetchone()
+        self._charged = _ids.decode(charged)
+        self._versions = dict(_versions.decode(versions))
+
     def post(self, charge: Charge) -> Receipt | None:
         """End the hold with its charge; None if it is not open, or not any more."""
         found = self._open.pop(charge.hold_id, None)
@@ -199,13 +230,40 @@ class _Batch:
         ended, wallet = found
         # More than the hold and all that is free: that is taken, the rest is booked to overruns.
         taken = min(charge.amount, ended.amount + wallet.free)
-        wallet.balance -= taken
         wallet.held -= ended.amount
+        self._ended.append(charge.hold_id)
+        return self._enter(charge, ended, wallet, taken)
+
+    def charge(self, hold: Hold, charge: Charge) -> Receipt | Placement | None:
+        """Take the charge from the wallet if it has as much free; None if that was done before."""
+        if hold.id in self._charged:
+            return None
+        wallet = self._paying.get((hold.account_id, hold.sub_wallet, hold.asset))
+        if wallet is None:
+            return Placement(False, None)
+        if wallet.free < charge.amount:
+            return Placement(False, _as_it_is(wallet))
+        self._charged.add(hold.id)
+        ended = Ended(
+            wallet.id,
+            hold.amount,
+            hold.key_id,
+            hold.rate_card_id,
+            hold.model,
+            hold.created_ms,
+            hold.end_user,
+            *ratio_row(hold.price_ratio),
+            # A card that is not there breaks what the receipt refers to.
+            self._versions.get(hold.rate_card_id, 0),
+        )
+        return self._enter(charge, ended, wallet, charge.amount)
+
+    def _enter(self, charge: Charge, ended: Ended, wallet: _OpenWallet, taken: int) -> Receipt:
+        wallet.balance -= taken
         self._touched[wallet.id] = wallet
         receipt = receipt_of(charge, ended, wallet.asset, taken, wallet.balance, wallet.account)
         # What SQLite itself would give: the highest and one more.
         self._last_transaction = number = self._last_transaction + 1
-        self._ended.append(charge.hold_id)
         self._transactions += (number, charge.ended_ms)
         if taken and not receipt.overrun:
             self._covered += (number, wallet.asset, -taken, wallet.id, number, wallet.asset, taken)
@@ -244,22 +302,12 @@ class _Batch:
             )
             if hold.counted is not None:
                 self._counts.append((*count_row(hold.counted), hold.id))
-        return Placement(
-            is_placed,
-            Wallet(
-                wallet.id,
-                wallet.account_id,
-                wallet.asset,
-                wallet.balance,
-                wallet.held,
-                wallet.end_user,
-            ),
-        )
+        return Placement(is_placed, _as_it_is(wallet))
 
     def write(self) -> None:
         cursor = self._cursor
-        if self._ended:
-            _delete_holds.write(cursor, self._ended)
+        _delete_holds.write(cursor, self._ended)
+        if self._transactions:
             _insert_transactions.write(cursor, self._transactions)
             _insert_covered.write(cursor, self._covered)
             _insert_postings.write(cursor, self._postings)
@@ -271,3 +319,9 @@ class _Batch:
         _insert_holds.write(cursor, self._holds)
         if self._counts:
             cursor.executemany(_SET_COUNT, self._counts)
+
+
+def _as_it_is(wallet: _OpenWallet) -> Wallet:
+    return Wallet(
+        wallet.id, wallet.account_id, wallet.asset, wallet.balance, wallet.held, wallet.end_user
+    )

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
 from bandari.adapters.storage import verify
-from bandari.adapters.storage.bounds import check_amount, check_count, check_text
-from bandari.adapters.storage.database import Connection, Database, Row
+from bandari.adapters.storage.bounds import (
+    check_amount,
+    check_count,
+    check_end,
+    check_frames,
+    check_opened,
+    check_text,
+)
+from bandari.adapters.storage.database import Connection, Database, Lock, Outright, Row
 from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.recorded_entries import RecordedEntries
 from bandari.adapters.storage.rows import basis_read, count_row, ratio_read, receipt_read
 from bandari.adapters.storage.schema import epochs, holds, rate_cards, receipts, wallets
 from bandari.adapters.storage.statements import (
@@ -37,6 +45,7 @@ from bandari.domain.ledger import (
     Verification,
 )
 from bandari.domain.pricing import RateCard
+from bandari.domain.recordings import FrameGroup
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.ports import HoldAlreadyEnded, Placement
 
@@ -87,6 +96,7 @@ class ColdStatements:
                     rate_cards.c.per_request,
                     rate_cards.c.version,
                     rate_cards.c.id,
+                    rate_cards.c.cache_hit_per_million,
                 )
                 .select_from(
                     holds.join(epochs, epochs.c.id == holds.c.epoch)
@@ -125,7 +135,7 @@ class SqlLedger:
         self._database = database
         self._writer = writer
         self._reader = reader
-        self._entries = database.entries
+        self._entries = RecordedEntries(database)
         self._hot = HotStatements(database.dialect)
         self._cold = ColdStatements(database)
 
@@ -139,15 +149,24 @@ class SqlLedger:
         return await self._writer.run((), self._dead_holds, limit)
 
     async def place(self, hold: Hold) -> Placement:
-        check_amount(hold.amount)
-        check_text(hold.id, hold.asset, hold.model, hold.end_user, hold.sub_wallet)
-        if hold.counted is not None:
-            check_count(hold.counted)
-        placement = await self._writer.run_together(
-            ((hold.account_id, hold.sub_wallet),), self._enter, hold
-        )
+        _check_hold(hold)
+        placement = await self._writer.run_together(_locks(hold), self._enter, hold)
         assert isinstance(placement, Placement), "a hold is answered with its placement"
         return placement
+
+    async def charge(self, hold: Hold, charge: Charge) -> Receipt | Placement:
+        _check_hold(hold)
+        _check_charge(charge)
+        if (hold.id, hold.amount) != (charge.hold_id, charge.amount):
+            raise ValueError("what is charged outright is all of its hold, and of the same id")
+        # Two locks are taken before anything is looked at: so a charge that is just being committed
+        # for the same hold has been, or never will be.
+        locks = ((hold.account_id, hold.sub_wallet), hold.id)
+        outright = Outright(hold, charge)
+        outcome = await self._writer.run_together(locks, self._enter, outright)
+        if outcome is None:
+            raise HoldAlreadyEnded(hold.id)
+        return outcome
 
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
         check_amount(amount)
@@ -156,26 +175,28 @@ class SqlLedger:
 
     async def count(self, counts: Sequence[RunningCount]) -> None:
         rows: list[tuple[int | str | None, ...]] = []
+        groups: list[FrameGroup] = []
         for count in counts:
             check_count(count.count)
             check_text(count.hold_id)
             rows.append((*count_row(count.count), count.hold_id))
+            if count.frames is not None:
+                check_frames(count.frames)
+                groups.append(count.frames)
         if rows:
-            await self._writer.run([count.hold_id for count in counts], self._count, rows)
+            await self._writer.run([count.hold_id for count in counts], self._count, rows, groups)
 
     async def post(self, charge: Charge) -> Receipt:
-        check_amount(charge.amount)
-        check_count(charge.count)
-        check_text(charge.hold_id, charge.target, charge.finish_reason, charge.reasoning_effort)
+        _check_charge(charge)
         receipt = await self._writer.run_together((charge.hold_id,), self._enter, charge)
         if receipt is None:
             raise HoldAlreadyEnded(charge.hold_id)
         assert isinstance(receipt, Receipt), "a charge is answered with its receipt"
         return receipt
 
-    async def void(self, hold_id: str) -> None:
-        check_text(hold_id)
-        if not await self._writer.run((hold_id,), self._void, hold_id):
+    async def void(self, hold_id: str, recording_id: str | None = None) -> None:
+        check_text(hold_id, recording_id)
+        if not await self._writer.run((hold_id,), self._void, hold_id, recording_id):
             raise HoldAlreadyEnded(hold_id)
 
     async def experience(self) -> Mapping[str, Experience]:
@@ -210,7 +231,7 @@ class SqlLedger:
         return [_dead_hold(row) for row in rows]
 
     def _enter(
-        self, connection: Connection, batch: Sequence[Charge | Hold]
+        self, connection: Connection, batch: Sequence[Charge | Hold | Outright]
     ) -> Sequence[Receipt | Placement | None]:
         """Post and place all of the batch: charges first, because they set money free.
 
@@ -220,9 +241,15 @@ class SqlLedger:
         caller that left: it must find the hold, and so it is run after it, as all others are.
         """
         charges = [entry for entry in batch if isinstance(entry, Charge)]
+        outright = [entry for entry in batch if isinstance(entry, Outright)]
         holds = [entry for entry in batch if isinstance(entry, Hold)]
-        posted, placed = map(iter, self._entries.write(connection, charges, holds))
-        return [next(posted if isinstance(entry, Charge) else placed) for entry in batch]
+        posted, charged, placed = self._entries.write(connection, charges, outright, holds)
+        results: dict[type, Iterator[Receipt | Placement | None]] = {
+            Charge: iter(posted),
+            Outright: iter(charged),
+            Hold: iter(placed),
+        }
+        return [next(results[type(entry)]) for entry in batch]
 
     def _extend(self, connection: Connection, hold_id: str, amount: int, least: int) -> int:
         execute = connection.cursor.execute
@@ -237,14 +264,23 @@ class SqlLedger:
         execute(self._hot.enlarge_hold, (granted, hold_id))
         return int(granted)
 
-    def _count(self, connection: Connection, rows: Sequence[tuple[int | str | None, ...]]) -> None:
+    def _count(
+        self,
+        connection: Connection,
+        rows: Sequence[tuple[int | str | None, ...]],
+        groups: Sequence[FrameGroup],
+    ) -> None:
         connection.cursor.executemany(self._hot.count, rows)
+        if groups:
+            self._entries.grow(connection.cursor, groups)
 
-    def _void(self, connection: Connection, hold_id: str) -> bool:
+    def _void(self, connection: Connection, hold_id: str, recording_id: str | None) -> bool:
         hold = connection.cursor.execute(self._hot.end_hold, (hold_id,)).fetchone()
         if hold is None:
             return False
         connection.cursor.execute(self._hot.release, (hold[1], hold[0]))
+        if recording_id is not None:
+            self._entries.delete(connection.cursor, recording_id)
         return True
 
     def _receipt(
@@ -269,6 +305,32 @@ class SqlLedger:
         return int(connection.cursor.execute(self._cold.open_holds).fetchone()[0])
 
 
+def _check_hold(hold: Hold) -> None:
+    check_amount(hold.amount)
+    check_text(hold.id, hold.asset, hold.model, hold.end_user, hold.sub_wallet)
+    if hold.counted is not None:
+        check_count(hold.counted)
+    if hold.recording is not None:
+        check_opened(hold.recording)
+
+
+def _check_charge(charge: Charge) -> None:
+    check_amount(charge.amount)
+    check_count(charge.count)
+    check_text(charge.hold_id, charge.target, charge.finish_reason, charge.reasoning_effort)
+    check_amount(charge.repeated_tokens)
+    if charge.recording is not None:
+        check_end(charge.recording)
+
+
+def _locks(hold: Hold) -> Sequence[Lock]:
+    """What its placing changes. A batch of one lock takes none beforehand (``postgresql``), but an
+    Idempotency-Key may be waited for only under the wallet's.
+    """
+    wallet = (hold.account_id, hold.sub_wallet)
+    return (wallet,) if hold.recording is None else (wallet, hold.id)
+
+
 def _count(row: Row) -> Count | None:
     if row[0] is None:
         return None
@@ -281,5 +343,5 @@ def _dead_hold(row: Row) -> tuple[Hold, RateCard]:
     """A hold and its pinned card; the card's ratio is the hold's."""
     ratio = ratio_read(row[22], row[23])
     hold: list[Any] = [*row[:10], _count(row[10:21]), row[21], ratio]
-    card: list[Any] = [*row[24:], ratio]
+    card: list[Any] = [*row[24:33], ratio, row[33]]
     return Hold(*hold), RateCard(*card)

@@ -23,6 +23,7 @@ _COLUMNS = (
     "cache_write_per_million",
     "output_per_million",
     "per_request",
+    "cache_hit_per_million",
 )
 _MAX_RIVALS = 100
 

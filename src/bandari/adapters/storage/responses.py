@@ -11,8 +11,9 @@ from sqlalchemy import CTE, Select, delete, func, select, update
 from bandari.adapters.storage.bounds import check_text
 from bandari.adapters.storage.database import Connection, Database, Row
 from bandari.adapters.storage.group_commit import GroupCommit
+from bandari.adapters.storage.kept_tables import responses
 from bandari.adapters.storage.reader import Reader
-from bandari.adapters.storage.schema import epochs, responses
+from bandari.adapters.storage.schema import epochs
 from bandari.adapters.storage.statements import compiled, constant, first, given
 from bandari.domain.responses import (
     MAX_CHAIN_BYTES,

@@ -84,6 +84,7 @@ def receipt_read(row: Row) -> Receipt:
         Ending(row[21]),
         *row[22:27],
         ratio_read(row[27], row[28]),
+        row[29],
     ]
     return Receipt(*fields)
 
@@ -114,6 +115,7 @@ def receipt_of(
         charge.finish_reason,
         charge.reasoning_effort,
         ratio_read(ended.ratio_numerator, ended.ratio_denominator),
+        charge.repeated_tokens,
     )
 
 
@@ -142,4 +144,5 @@ def receipt_row(
         receipt.reasoning_effort,
         *basis_row(receipt.basis),
         *ratio_row(receipt.price_ratio),
+        receipt.repeated_tokens,
     )

@@ -4,7 +4,8 @@ Rule 1: amounts are integers in the smallest unit of an asset, and every number 
 Rule 2: ``postings`` is read by tools outside this repository: its column ``amount`` sums to zero
 per asset and per transaction.
 Rule 3: only what is still running is a row of ``holds``; ending a hold deletes it.
-Rule 4: ``responses`` is no part of the books. Nothing in them points at it, and it may be emptied.
+Rule 4: what is kept of answers is no part of the books. Nothing in them points at it, and it may be
+emptied. Its tables are in ``kept_tables``.
 Rule 5: ``usage_hours`` can be derived from ``receipts`` again, and never says more than they do.
 Rule 6: a policy is the JSON of its struct in ``domain``; what is not said has its default.
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -29,7 +29,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 metadata = MetaData(
@@ -163,6 +162,8 @@ rate_cards = Table(
     Column("cache_write_per_million", Int64, nullable=False),
     Column("output_per_million", Int64, nullable=False),
     Column("per_request", Int64, nullable=False),
+    # For the tokens of an answer that is repeated from the cache.
+    Column("cache_hit_per_million", Int64, nullable=False, server_default="0"),
     UniqueConstraint("model", "asset", "version"),
 )
 
@@ -259,39 +260,12 @@ receipts = Table(
     Column("reasoning_effort", Text),
     *_basis(),
     *_ratio(),
+    # Those of an answer that was repeated from the cache, and not generated: no usage.
+    Column("repeated_tokens", Int64, nullable=False, server_default="0"),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("transaction_id"),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
     CheckConstraint("overrun >= 0", name="overrun_not_negative"),
-)
-
-_IS_UNFINISHED = text("status IN ('queued', 'in_progress')")
-
-# Answers that are kept for their clients. What is large comes last: whoever asks for the rest does
-# not read it. The receipt is no foreign key, because its hold may be voided after all.
-responses = Table(
-    "responses",
-    metadata,
-    Column("id", Text, nullable=False),
-    Column("account_id", Int64, ForeignKey("accounts.id"), nullable=False),
-    Column("status", Text, nullable=False),
-    Column("created_ms", Int64, nullable=False),
-    Column("expires_ms", Int64, nullable=False),
-    Column("previous_id", Text),
-    Column("model", Text, nullable=False),
-    Column("is_background", Boolean, nullable=False),
-    Column("is_streaming", Boolean, nullable=False),
-    Column("end_user", Text),
-    Column("receipt_id", Text),
-    Column("epoch", Int64, ForeignKey("epochs.id"), nullable=False),
-    Column("input_items", LargeBinary, nullable=False),
-    Column("output_items", LargeBinary, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("frames", LargeBinary),
-    PrimaryKeyConstraint("id"),
-    Index(None, "expires_ms"),
-    # Only what is not finished is looked for by its server, and that is little.
-    Index(None, "epoch", sqlite_where=_IS_UNFINISHED, postgresql_where=_IS_UNFINISHED),
 )
 
 # Receipts added up by the hour at which they were charged, up to a transaction: ``usage_progress``.

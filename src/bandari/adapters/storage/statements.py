@@ -103,6 +103,7 @@ RECEIPT = (
     *("rule", "ending", "created_ms", "ended_ms", "end_user", "finish_reason", "reasoning_effort"),
     *BASIS,
     *RATIO,
+    "repeated_tokens",
 )
 """The columns of a receipt, in the order of ``rows.receipt_row``."""
 
@@ -128,6 +129,7 @@ def read_receipts() -> Select[Any]:
         receipts.c.finish_reason,
         receipts.c.reasoning_effort,
         *(receipts.c[name] for name in RATIO),
+        receipts.c.repeated_tokens,
     ).select_from(
         receipts.join(wallets, wallets.c.id == receipts.c.wallet_id)
         .join(accounts, accounts.c.id == wallets.c.account_id)

@@ -21,6 +21,7 @@ from bandari.adapters.storage.long_work import run_long
 from bandari.adapters.storage.migrate import bring_up
 from bandari.adapters.storage.rate_cards import SqlRateCards
 from bandari.adapters.storage.reader import Reader
+from bandari.adapters.storage.recordings import SqlRecordings
 from bandari.adapters.storage.reports import REPORT_TIMEOUT_S, SqlReports
 from bandari.adapters.storage.responses import SqlResponses
 from bandari.adapters.storage.sqlite import SqliteDatabase
@@ -28,7 +29,7 @@ from bandari.adapters.storage.users import SqlUsers
 
 
 class Store:
-    """Everything that is kept in one database: the books, and the responses."""
+    """Everything that is kept in one database: the books, and what is kept of answers."""
 
     def __init__(self, database: Database, on_commit: CommitObserver | None = None) -> None:
         self._database = database
@@ -43,6 +44,7 @@ class Store:
         self.reports = SqlReports(database, self.writer, self.reader, self.report_reader)
         self.rate_cards = SqlRateCards(database, self.writer)
         self.responses = SqlResponses(database, self.writer, self.reader)
+        self.recordings = SqlRecordings(database, self.writer, self.reader)
 
     async def back_up(self, file: Path, on_progress: Callable[[int, int], None]) -> int:
         """Copy everything, as it is at one moment, into a new SQLite file; returns the rows.

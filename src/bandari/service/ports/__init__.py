@@ -8,6 +8,7 @@ refusals only as values.
 from bandari.service.ports.around import Clock, FrameEncoder, Metrics
 from bandari.service.ports.books import HoldAlreadyEnded, Ledger, Placement, RateCards
 from bandari.service.ports.kept import Responses
+from bandari.service.ports.recordings import KeptRecordings
 from bandari.service.ports.registry import Accounts, AuditLog, Keys, NameTaken, Users
 from bandari.service.ports.reports import Reports
 from bandari.service.ports.upstreams import EmbeddingUpstream, Take, Upstream
@@ -19,6 +20,7 @@ __all__ = [
     "EmbeddingUpstream",
     "FrameEncoder",
     "HoldAlreadyEnded",
+    "KeptRecordings",
     "Keys",
     "Ledger",
     "Metrics",

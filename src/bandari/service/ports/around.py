@@ -63,6 +63,20 @@ class Metrics(Protocol):
 
     def holds_open(self, count: int) -> None: ...
 
+    def cache_asked(self, model: str, *, was_hit: bool) -> None:
+        """An answer was looked for in the cache."""
+        ...
+
+    def replayed(self) -> None:
+        """A client has come back for an answer that was there."""
+        ...
+
+    def recordings_kept(self, count: int, size_bytes: int) -> None:
+        """How many recordings can be found in this server, and what all that are read take."""
+        ...
+
+    def answers_cached(self, count: int, size_bytes: int) -> None: ...
+
     def guess_refused(self) -> None:
         """Somebody whose keys have failed too often was not listened to."""
         ...

@@ -15,11 +15,13 @@ from bandari.domain.pricing import RateCard
 class Placement(Struct, frozen=True):
     """The answer to a hold: whether it stands, and the wallet right after (or as it refused).
 
-    ``wallet`` is None when the account has no wallet in that asset.
+    ``wallet`` is None when the account has no wallet in that asset. ``is_taken``: another recording
+    has the Idempotency-Key of the one that was to be opened with the hold; nothing was done then.
     """
 
     placed: bool
     wallet: Wallet | None
+    is_taken: bool = False
 
 
 class Ledger(Protocol):
@@ -38,7 +40,19 @@ class Ledger(Protocol):
         ...
 
     async def place(self, hold: Hold) -> Placement:
-        """Set the hold's amount aside if the wallet has as much free; never below zero."""
+        """Set the hold's amount aside if the wallet has as much free; never below zero.
+
+        Its durable recording, if it has one, is opened in the same transaction; no hold without the
+        recording, and no recording without the hold.
+        """
+        ...
+
+    async def charge(self, hold: Hold, charge: Charge) -> Receipt | Placement:
+        """Place a hold and post its charge in one transaction; the placement if it is refused.
+
+        The hold is for as much as the charge, and of the same id. Raises ``HoldAlreadyEnded`` where
+        it was charged before.
+        """
         ...
 
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
@@ -49,19 +63,27 @@ class Ledger(Protocol):
         ...
 
     async def count(self, counts: Sequence[RunningCount]) -> None:
-        """Remember how far running answers have come. Counts of holds already ended are ignored."""
+        """Remember how far running answers have come, and keep the frames that come with it.
+
+        Counts of holds already ended are ignored, and so are frames of recordings that are not
+        there any more, or have ended.
+        """
         ...
 
     async def post(self, charge: Charge) -> Receipt:
         """End a hold with its exact charge, and return the receipt.
 
         What the charge exceeds the hold by is taken from what is free; the rest is booked to
-        overruns. Raises ``HoldAlreadyEnded`` when the hold was posted or voided before.
+        overruns. Its durable recording, if it has one, ends in the same transaction. Raises
+        ``HoldAlreadyEnded`` when the hold was posted or voided before.
         """
         ...
 
-    async def void(self, hold_id: str) -> None:
-        """End a hold without a charge. Raises ``HoldAlreadyEnded`` when it had ended before."""
+    async def void(self, hold_id: str, recording_id: str | None = None) -> None:
+        """End a hold without a charge, and delete its durable recording in the same transaction.
+
+        Raises ``HoldAlreadyEnded`` when it had ended before; then the recording stays as it is.
+        """
         ...
 
     async def experience(self) -> Mapping[str, Experience]:

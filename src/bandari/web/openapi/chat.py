@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from bandari.web.openapi.errors import ANSWERING, OPENAI
+from bandari.web.openapi.errors import OPENAI, WRITING
 from bandari.web.openapi.examples import CALL, answered, streamed
-from bandari.web.openapi.headers import BILLED
+from bandari.web.openapi.headers import BILLED, STREAM_PARAMETERS
 from bandari.web.openapi.operation import Answer, Example, Operation, Section, Stream
 from bandari.web.openapi.shapes.chat_answer import ChatCompletion, ChatCompletionChunk
 from bandari.web.openapi.shapes.chat_request import ChatCompletionRequest
@@ -78,7 +78,7 @@ CHAT: Final = Section(
                 "in the answer's `x-bandari-ignored`. `stream` alone decides the form of the "
                 "answer: `Accept` and `Content-Type` are not looked at."
             ),
-            parameters=("OnBehalfOf", "RequestId"),
+            parameters=("OnBehalfOf", "RequestId", *STREAM_PARAMETERS),
             body=ChatCompletionRequest,
             examples={
                 "question": Example("A question", QUESTION),
@@ -104,7 +104,7 @@ CHAT: Final = Section(
                 },
             ),
             protocol=OPENAI,
-            failures=ANSWERING,
+            failures=WRITING,
         ),
     ),
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bandari.web import surface
-from bandari.web.openapi.errors import ANSWERING, OPENAI
+from bandari.web.openapi.errors import OPENAI, WRITING
 from bandari.web.openapi.examples import answered, streamed
-from bandari.web.openapi.headers import BILLED
+from bandari.web.openapi.headers import BILLED, STREAM_PARAMETERS
 from bandari.web.openapi.operation import Answer, Example, Operation, Section, Stream
 from bandari.web.openapi.shapes.completions import (
     Completion,
@@ -36,7 +36,7 @@ COMPLETIONS: Final = Section(
                 "The text goes through the model's chat template, as a user's only message. New "
                 "clients take Chat Completions."
             ),
-            parameters=("OnBehalfOf", "RequestId"),
+            parameters=("OnBehalfOf", "RequestId", *STREAM_PARAMETERS),
             body=CompletionRequest,
             examples={
                 "prompt": Example("A text", PROMPT),
@@ -57,7 +57,7 @@ COMPLETIONS: Final = Section(
                 examples={"answer": Example("An answer", answered(surface.COMPLETIONS, PROMPT))},
             ),
             protocol=OPENAI,
-            failures=ANSWERING,
+            failures=WRITING,
         ),
     ),
 )

@@ -21,6 +21,7 @@ from bandari.web.openapi.operation import Section, spelled
 from bandari.web.openapi.operations import OPERATIONS
 from bandari.web.openapi.responses import RESPONSES_SECTION
 from bandari.web.openapi.schema import Schemas
+from bandari.web.openapi.streams import STREAMS
 from bandari.web.openapi.typed_stream import TYPED_STREAM
 
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -30,6 +31,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     RESPONSES_SECTION,
     EMBEDDINGS,
     COMPLETIONS,
+    STREAMS,
     MODELS,
     OWN_ACCOUNT,
     OWN_END_USERS,

@@ -13,12 +13,12 @@ import msgspec
 from msgspec import Struct, field
 
 from bandari.domain.faults import (
+    IdempotencyKeyReused,
     InvalidValue,
     ModelNotFound,
     OwnFault,
     RequestTimeout,
     RequestTooLarge,
-    RunningElsewhere,
     UpstreamInterrupted,
     UpstreamOverloaded,
     UpstreamTimeout,
@@ -105,7 +105,13 @@ FAILURES: Final[Mapping[int, Failure]] = {
     ),
     404: Failure(
         "There is no such thing, or this key may not use it. The nearest models are named.",
-        ("model_not_found", "response_not_found", "not_found"),
+        (
+            "model_not_found",
+            "response_not_found",
+            "stream_not_found",
+            "not_cached",
+            "not_found",
+        ),
         of_fault(
             ModelNotFound(
                 "The model 'bandari-tin' does not exist. Did you mean 'bandari-tiny'?",
@@ -120,9 +126,11 @@ FAILURES: Final[Mapping[int, Failure]] = {
         RETRY,
     ),
     409: Failure(
-        "The response is not in a state for that.",
-        ("cancelled", "running_elsewhere"),
-        of_fault(RunningElsewhere()),
+        "The request does not go with what there is: no stream can go on with it, its "
+        "`Idempotency-Key` was given with another, or the answer is not in a state for that. "
+        "Nothing was generated or charged.",
+        ("stream_not_resumable", "idempotency_key_reused", "cancelled", "running_elsewhere"),
+        of_fault(IdempotencyKeyReused()),
         RETRY,
     ),
     413: Failure(
@@ -210,6 +218,8 @@ ASKING: Final = (400, 401, 403, 429, 500, 503)
 """What may go wrong where something is looked up."""
 ANSWERING: Final = (400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 """What may go wrong where a model answers."""
+WRITING: Final = (*ANSWERING, 409)
+"""The same where the answer is recorded, and others may come to read it."""
 CHANGING: Final = (*ASKING, 408, 413)
 """What may go wrong where something is changed."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from bandari.domain.bounds import MAX_INTEGER
+from bandari.domain.recordings import MAX_IDEMPOTENCY_KEY_CHARACTERS, CacheUse
 from bandari.web.openapi.json_values import JsonObject
 
 
@@ -26,7 +28,22 @@ RESPONSE_HEADERS: Final[Mapping[str, JsonObject]] = {
         "The id of the receipt: what the answer cost, and why. Absent where it is free; final once "
         "the answer has ended."
     ),
-    "x-bandari-stream": _text("The id of the answer's recording."),
+    "x-bandari-stream": _text("The id of the answer's recording, of which all its readers read."),
+    "x-resume-window": _count(
+        "How many seconds the answer goes on, and can be read again, while nobody reads it; 0: it "
+        "stops at once. Absent where it goes on to its end."
+    ),
+    "x-bandari-replayed": _text(
+        "The answer was there, whole or in the making, before it was asked for now, and is charged "
+        "once. Absent on a new one.",
+        const="true",
+    ),
+    "x-bandari-cache": _text(
+        "Whether the answer was one that was kept for an equal request. Absent where the cache was "
+        "not asked.",
+        enum=["hit", "miss"],
+    ),
+    "age": _count("How many seconds ago an answer out of the cache was generated."),
     "x-bandari-max-tokens": _count(
         "The limit to which the answer was shortened: by the balance, or by what the context "
         "window leaves. Absent where it was not."
@@ -104,6 +121,10 @@ RECORDED: Final = (
     "x-bandari-stream",
     "x-bandari-max-tokens",
     "x-bandari-ignored",
+    "x-resume-window",
+    "x-bandari-replayed",
+    "x-bandari-cache",
+    "age",
 )
 """What comes with an answer that a model writes."""
 BILLED: Final = (*RECORDED, *LIMITS)
@@ -234,7 +255,56 @@ PARAMETERS: Final[Mapping[str, JsonObject]] = {
         "Anthropic's form; without it, OpenAI's.",
         examples=["2023-06-01"],
     ),
+    "StreamId": _id("The stream's id: an answer's `x-bandari-stream`."),
+    "AfterChunk": _query(
+        "after",
+        "The index of the last event that was received. What came after it is sent.",
+        type="integer",
+        minimum=0,
+        maximum=MAX_INTEGER,
+    ),
+    "IdempotencyKey": _header(
+        "Idempotency-Key",
+        "1 to 255 visible characters of ASCII that name this request among the account's. The same "
+        "request with the same key has the same answer, and is charged once.",
+        pattern=f"^[!-~]{{1,{MAX_IDEMPOTENCY_KEY_CHARACTERS}}}$",
+    ),
+    "ResumeWindow": _header(
+        "x-resume-window",
+        "How many seconds the answer is to go on, and to be kept, while nobody reads it; `cancel` "
+        "or 0 stops it at once. At most 86400, and cut to what the server allows.",
+        pattern="^(cancel|[0-9]+)$",
+        examples=["30", "cancel"],
+    ),
+    "LastChunkIndex": _header(
+        "x-last-chunk-index",
+        "The index, from 0, of the last event that was received of an earlier answer to this "
+        "request. What came after it is sent, and nothing is generated.",
+        pattern="^[0-9]+$",
+    ),
+    "LastEventId": _header(
+        "Last-Event-ID",
+        "The same, under the name that clients of server-sent events use.",
+        pattern="^[0-9]+$",
+    ),
+    "StreamOf": _header(
+        "x-bandari-stream",
+        "The id of the stream to go on with: from its start, or from where the client was. Nothing "
+        "is generated.",
+    ),
+    "CacheUse": _header(
+        "x-bandari-cache",
+        "What the request may have of the answers kept for equal ones: one of them, else a new one "
+        "(`use`); one of them, else a 404 (`only`); a new one in their place (`refresh`); nothing "
+        "(`off`). Default: what key or model say.",
+        enum=list(CacheUse),
+    ),
 }
+
+RESUMING: Final = ("LastChunkIndex", "LastEventId")
+"""Where a reader was."""
+STREAM_PARAMETERS: Final = ("IdempotencyKey", "ResumeWindow", *RESUMING, "StreamOf", "CacheUse")
+"""What a client may say beside a request for an answer."""
 
 
 def response_headers(names: Iterable[str]) -> JsonObject:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bandari.web import surface
-from bandari.web.openapi.errors import ANSWERING, CHANGING, EITHER, MESSAGES
+from bandari.web.openapi.errors import CHANGING, EITHER, MESSAGES, WRITING
 from bandari.web.openapi.examples import CALL, answered, streamed
-from bandari.web.openapi.headers import BILLED, IDENTITY, LIMITS, MESSAGES_LIMITS
+from bandari.web.openapi.headers import BILLED, IDENTITY, LIMITS, MESSAGES_LIMITS, STREAM_PARAMETERS
 from bandari.web.openapi.operation import Answer, Example, Operation, Section, Stream
 from bandari.web.openapi.shapes.chat_answer import ChatCompletion, ChatCompletionChunk
 from bandari.web.openapi.shapes.errors import ErrorResponse
@@ -74,7 +74,7 @@ MESSAGES_SECTION: Final = Section(
                 "the request is one of Chat Completions that may have `system` beside `messages`, "
                 "and the answer, its chunks and its errors have OpenAI's form."
             ),
-            parameters=("AnthropicVersion", "OnBehalfOf", "RequestId"),
+            parameters=("AnthropicVersion", "OnBehalfOf", "RequestId", *STREAM_PARAMETERS),
             body=MessagesRequest | HybridRequest,
             examples={
                 "question": Example("A question", QUESTION, _VERSION),
@@ -103,7 +103,7 @@ MESSAGES_SECTION: Final = Section(
                 },
             ),
             protocol=EITHER,
-            failures=ANSWERING,
+            failures=WRITING,
         ),
         Operation(
             id="countTokens",

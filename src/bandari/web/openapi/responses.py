@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from bandari.domain.events import Event
-from bandari.web.openapi.errors import ANSWERING, ASKING, OPENAI
+from bandari.web.openapi.errors import ANSWERING, ASKING, OPENAI, WRITING
 from bandari.web.openapi.examples import CALL, OPENING, TEXT, spelled
-from bandari.web.openapi.headers import BILLED, IDENTITY, RECORDED
+from bandari.web.openapi.headers import BILLED, IDENTITY, RECORDED, STREAM_PARAMETERS
 from bandari.web.openapi.operation import Answer, Example, Operation, Section, Stream
 from bandari.web.openapi.shapes.responses_answer import (
     Compaction,
@@ -61,9 +61,6 @@ BACKGROUND: Final[ResponsesRequest] = {
     "background": True,
 }
 
-FAILING: Final = (*ANSWERING, 409)
-"""What may go wrong where a model answers, and somebody else may cancel it."""
-
 
 def _spelled(request: ResponsesRequest, events: Sequence[Event] = TEXT) -> bytes:
     """What the codec makes of the request and of an answer."""
@@ -104,7 +101,7 @@ RESPONSES_SECTION: Final = Section(
                 "is written then; with `stream` beside, its events can be read from where they "
                 "are."
             ),
-            parameters=("OnBehalfOf", "RequestId"),
+            parameters=("OnBehalfOf", "RequestId", *STREAM_PARAMETERS),
             body=ResponsesRequest,
             examples={
                 "question": Example("A question", QUESTION),
@@ -124,7 +121,7 @@ RESPONSES_SECTION: Final = Section(
                 },
             ),
             protocol=OPENAI,
-            failures=FAILING,
+            failures=WRITING,
         ),
         Operation(
             id="getResponse",
@@ -138,7 +135,7 @@ RESPONSES_SECTION: Final = Section(
             parameters=("ResponseId", "Stream", "StartingAfter", "OnBehalfOf", "RequestId"),
             answer=Answer("The response.", shape=Response, stream=_STREAM, headers=RECORDED),
             protocol=OPENAI,
-            failures=FAILING,
+            failures=WRITING,
         ),
         Operation(
             id="deleteResponse",

@@ -6,9 +6,9 @@ from typing import Final
 
 from bandari.web import surface
 from bandari.web.openapi.chat import QUESTION
-from bandari.web.openapi.errors import ANSWERING, TYPED
+from bandari.web.openapi.errors import TYPED, WRITING
 from bandari.web.openapi.examples import streamed
-from bandari.web.openapi.headers import BILLED
+from bandari.web.openapi.headers import BILLED, STREAM_PARAMETERS
 from bandari.web.openapi.operation import BASES, Answer, Example, Operation, Section, Stream
 from bandari.web.openapi.shapes.chat_request import ChatCompletionRequest
 from bandari.web.openapi.shapes.typed_stream import TypedStreamEvent
@@ -28,7 +28,7 @@ TYPED_STREAM: Final = Section(
                 "`stream_options` is always allowed. Deprecated in favour of Responses, which "
                 "every answer says in its `Deprecation` header."
             ),
-            parameters=("OnBehalfOf", "RequestId"),
+            parameters=("OnBehalfOf", "RequestId", *STREAM_PARAMETERS),
             body=ChatCompletionRequest,
             examples={"question": Example("A question", QUESTION)},
             answer=Answer(
@@ -43,7 +43,7 @@ TYPED_STREAM: Final = Section(
                 headers=(*BILLED, "deprecation", "link"),
             ),
             protocol=TYPED,
-            failures=ANSWERING,
+            failures=WRITING,
             is_deprecated=True,
         ),
     ),

@@ -165,6 +165,8 @@ def model(value: Model) -> JsonObject:
         "targets": value.targets,
         "prices": [_price(card) for card in value.rate_cards],
         "limits": value.limits,
+        "cache": value.cache,
+        "cache_ttl_s": value.cache_ttl_s,
     }
 
 
@@ -177,6 +179,7 @@ def _price(card: RateCard) -> JsonObject:
         "cache_write_per_million": card.cache_write_per_million,
         "output_per_million": card.output_per_million,
         "per_request": card.per_request,
+        "cache_hit_per_million": card.cache_hit_per_million,
         "version": card.version,
     }
 

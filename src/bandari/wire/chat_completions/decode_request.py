@@ -41,6 +41,7 @@ from bandari.wire.bodies import is_null, read_object, read_value
 from bandari.wire.chat_completions import PROTOCOL
 from bandari.wire.chat_completions.field_errors import ERRORS
 from bandari.wire.chat_completions.fields import CARRIED, REFUSED, TOP_K
+from bandari.wire.chat_completions.words import WORDS
 
 TOOLS_OVERHEAD_BYTES: Final = 1024
 """What a chat template may write around tools, beyond their JSON."""
@@ -231,7 +232,7 @@ def read_request(
         reasoning_effort=values.get("reasoning_effort"),
         input_bytes=_prompt_bytes(fields, bool(tools)) - sum(len(image.url) for image in images),
         images=len(images),
-        original=Original(PROTOCOL, fields, _unknown(fields)),
+        original=Original(PROTOCOL, fields, _unknown(fields), words=WORDS),
     )
 
 

@@ -28,6 +28,7 @@ from bandari.wire.messages.read_content import (
     says_something,
 )
 from bandari.wire.messages.read_tools import Choice, read_choice, read_tools
+from bandari.wire.messages.words import WORDS
 
 TOOLS_OVERHEAD_BYTES: Final = 1024
 """What a prompt may hold around tools, beyond their JSON; and for each tool that has none."""
@@ -129,7 +130,7 @@ def decode_request(
         reasoning_effort=_read_effort(thinking, config),
         input_bytes=_prompt_bytes(fields, tools) - reader.image_bytes,
         images=reader.images,
-        original=Original(PROTOCOL, fields, _unknown(fields), tuple(sorted(untold))),
+        original=Original(PROTOCOL, fields, _unknown(fields), tuple(sorted(untold)), WORDS),
     )
 
 

@@ -56,6 +56,11 @@ _read_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _MESSAGE_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
+def error_event(problem: Problem) -> bytes:
+    """The event that ends a stream badly."""
+    return frame(b"error", encode_problem(problem))
+
+
 class StreamEncoder:
     """Writes a streamed answer: one SSE event per frame, in the order of the events.
 
@@ -133,7 +138,7 @@ class StreamEncoder:
 
     def problem(self, problem: Problem) -> Sequence[bytes]:
         """The in-stream error. Nothing follows it, and open blocks stay open."""
-        return (frame(b"error", encode_problem(problem)),)
+        return (error_event(problem),)
 
     def _count_prompt(self, events: Sequence[Event]) -> None:
         for event in events:

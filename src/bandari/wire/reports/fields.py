@@ -58,6 +58,7 @@ def of_receipt(receipt: Receipt, *, tells_target: bool = True) -> dict[str, Any]
         "rate_card_version": receipt.rate_card_version,
         "price_ratio": str(receipt.price_ratio),
         "usage": of_usage(receipt.usage),
+        "repeated_tokens": receipt.repeated_tokens,
         "rule": receipt.rule.value,
         "basis": None if receipt.basis is None else of_basis(receipt.basis),
         "ending": receipt.ending.value,

@@ -24,7 +24,8 @@ _USAGE = tuple(of_usage(Usage()))
 _BASIS = tuple(of_basis(None))
 _RECEIPT = (
     *("id", "account", "key_id", "end_user", "model", "target", "asset", "amount", "overrun"),
-    *("balance_after", "rate_card_version", "price_ratio", *_USAGE, "rule", *_BASIS, "ending"),
+    *("balance_after", "rate_card_version", "price_ratio", *_USAGE, "repeated_tokens", "rule"),
+    *(*_BASIS, "ending"),
     *("finish_reason", "reasoning_effort", "created_ms", "created", "ended_ms", "ended"),
 )
 _ADDED_UP = ("asset", "requests", "amount", "overrun", *_USAGE)

@@ -40,6 +40,7 @@ from bandari.wire.responses.options import (
 )
 from bandari.wire.responses.tools import Choice, Offer, read_offer
 from bandari.wire.responses.truncation import shortened
+from bandari.wire.responses.words import WORDS
 
 TOOLS_OVERHEAD_BYTES: Final = 1024
 """What a chat template may write around tools, beyond their JSON."""
@@ -193,6 +194,7 @@ def decode_request(body: bytes, *, max_messages: int = 10_000) -> ResponsesReque
             _kept_fields(fields, offer, is_bare=is_bare),
             _unknown(fields, values, offer),
             tuple(sorted(_untold(text, reasoning, offer))),
+            WORDS,
         ),
     )
     return ResponsesRequest(

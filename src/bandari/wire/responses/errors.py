@@ -69,6 +69,11 @@ def encode_error_event(problem: Problem, sequence_number: int) -> bytes:
     )
 
 
+def error_event(problem: Problem, sequence_number: int) -> bytes:
+    """The event by itself, where the response that failed cannot be told with it."""
+    return b"event: error\ndata: %b\n\n" % encode_error_event(problem, sequence_number)
+
+
 def encode_failure(problem: Problem) -> bytes:
     """What ``error`` is in a response that failed."""
     if problem.status in (402, 429):

@@ -158,6 +158,17 @@ def with_status(body: bytes, status: str) -> bytes:
     return _encode({**fields, "status": status, "error": lost if status == "failed" else None})
 
 
+def encode_end(body: bytes, status: str, number: int) -> bytes:
+    """The event of that number that ends the stream of a response, whose object is ``body``."""
+    kind = b"response." + status.encode()
+    return b'event: %b\ndata: {"type":"%b","sequence_number":%d,"response":%b}\n\n' % (
+        kind,
+        kind,
+        number,
+        body,
+    )
+
+
 def encode_deleted(response_id: str) -> bytes:
     """What answers the deletion of a response."""
     return _encode({"id": response_id, "object": "response", "deleted": True})

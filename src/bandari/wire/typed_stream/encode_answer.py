@@ -13,8 +13,7 @@ from bandari.domain.problem import Problem
 from bandari.domain.usage import Usage
 from bandari.wire.chat_completions.encode_answer import StreamEncoder
 from bandari.wire.envelope import Envelope
-from bandari.wire.sse import data_frame
-from bandari.wire.typed_stream.errors import encode_problem
+from bandari.wire.typed_stream.errors import error_event
 
 EMPTY_COMMENT: Final = b": \n\n"
 """What the stream begins with, and what it says while there is nothing to say."""
@@ -46,7 +45,7 @@ class TypedStreamEncoder:
 
     def problem(self, problem: Problem) -> Sequence[bytes]:
         """Nothing follows it."""
-        return (b"event: error\n" + data_frame(encode_problem(problem)),)
+        return (error_event(problem),)
 
     def _messages(self, frames: Iterable[bytes]) -> list[bytes]:
         messages = [

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from bandari.domain.problem import Problem
+from bandari.wire.sse import data_frame
 
 _CODE_OF_STATUS: Final = {
     400: "BAD_REQUEST",
@@ -44,3 +45,8 @@ def encode_problem(problem: Problem) -> bytes:
             "data": {"code": problem.code, "param": problem.param},
         }
     )
+
+
+def error_event(problem: Problem) -> bytes:
+    """The event that ends a stream badly."""
+    return b"event: error\n" + data_frame(encode_problem(problem))

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from bandari.adapters.storage.schema import metadata
+from bandari.adapters.storage.kept_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from bandari.domain.bounds import MAX_INTEGER
+from bandari.domain.recordings import MAX_CACHE_TTL_S, MAX_RESUME_WINDOW_S
 from bandari.web.openapi.shapes.accounts import Milliseconds, Name, NextId
 from bandari.web.openapi.shapes.allowance import Limits, Quota
 from bandari.web.openapi.shapes.chat_answer import Count
@@ -23,6 +24,7 @@ ScopeName = Literal[
     "usage",
     "end_users",
 ]
+CacheUseName = Literal["use", "only", "refresh", "off"]
 RoleName = Annotated[
     Literal["owner", "operator", "auditor"],
     "An owner may do everything, an operator everything but change users, an auditor only look.",
@@ -49,6 +51,27 @@ class KeyPolicy(TypedDict):
     ]
     expires_ms: NotRequired[
         Annotated[int | None, Meta(ge=0, le=MAX_INTEGER), "In milliseconds since 1970, UTC."]
+    ]
+    resume_window_s: NotRequired[
+        Annotated[
+            int | None,
+            Meta(ge=0, le=MAX_RESUME_WINDOW_S),
+            "How long its answers go on, and can be read again, while nobody reads. Null: as long "
+            "as the surface says.",
+        ]
+    ]
+    cache: NotRequired[
+        Annotated[
+            CacheUseName | None,
+            "What it may have of the answers kept for equal requests. Null: what the model says.",
+        ]
+    ]
+    cache_ttl_s: NotRequired[
+        Annotated[
+            int | None,
+            Meta(ge=1, le=MAX_CACHE_TTL_S),
+            "How long its answers are kept for equal requests. Null: as long as the model says.",
+        ]
     ]
 
 
@@ -189,6 +212,7 @@ class Price(TypedDict):
     cache_write_per_million: Count
     output_per_million: Count
     per_request: Count
+    cache_hit_per_million: Annotated[Count, "Of an answer that is repeated from the cache."]
     version: Annotated[Count, "Of the rate card; receipts name it."]
 
 
@@ -204,6 +228,8 @@ class ConfiguredModel(TypedDict):
     targets: Annotated[list[Target], "In the order of the file."]
     prices: list[Price]
     limits: Annotated[Limits, "For all who ask it together."]
+    cache: Annotated[CacheUseName, "What a request may have of the answers kept for equal ones."]
+    cache_ttl_s: Annotated[int | None, "How long they are kept, in seconds. Null: as long as any."]
 
 
 class ConfiguredModelList(TypedDict):

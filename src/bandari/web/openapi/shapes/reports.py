@@ -47,6 +47,9 @@ class ReceiptEntry(TypedDict):
     rate_card_version: int
     price_ratio: Annotated[str, "What the key's group paid of the price: `1`, `3/4`."]
     usage: TokensByKind
+    repeated_tokens: Annotated[
+        Count, "Those of an answer that was repeated from the cache; its usage is nothing then."
+    ]
     rule: Annotated[
         Literal["reported", "counted", "estimated"], "Where the numbers of tokens come from."
     ]
