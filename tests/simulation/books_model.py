@@ -80,6 +80,10 @@ class BooksModel:
 
     def placed(self, result: Placement, hold: Hold) -> None:
         purse = self.purses.get((hold.account_id, hold.asset, hold.sub_wallet))
+        if result.is_taken:
+            expect(result == Placement(False, None, True), "no hold: its key is taken", result)
+            expect(_has_key(hold), "a key that is taken", hold)
+            return
         if purse is None:
             expect(result == Placement(False, None), "a hold without a wallet", result)
             return
@@ -119,29 +123,66 @@ class BooksModel:
             return None
         if receipt is None:
             raise Violation(f"the open hold {charge.hold_id} was not found")
-        card, purse = self.cards[own.hold.rate_card_id], own.purse
-        count = charge.count
-        cost = price(card, own.hold.price_ratio, count.usage)
-        expect(charge.amount == cost, f"the price {cost} of {charge.hold_id}", charge)
+        purse = own.purse
+        cost = self._cost(own.hold, charge)
         purse.held -= own.amount
         taken = min(cost, purse.free)
         purse.balance -= taken
+        self._expect_receipt(own, charge, receipt, cost, taken)
+        return self._end(own, at, receipt)
+
+    def charged(
+        self, result: Receipt | Placement | None, hold: Hold, charge: Charge, at: float
+    ) -> Ended | None:
+        """A hold that was placed and posted in one."""
+        purse = self.purses.get((hold.account_id, hold.asset, hold.sub_wallet))
+        if hold.id in self.ended:
+            expect(result is None, f"no second charge of {hold.id}", result)
+            return None
+        cost = self._cost(hold, charge)
+        if isinstance(result, Placement) and result.is_taken:
+            expect(_has_key(hold), "a key that is taken", hold)
+            return None
+        if purse is None or purse.free < cost:
+            wallet = None if purse is None else purse.as_wallet()
+            expect(result == Placement(False, wallet), "a charge beyond the wallet", result)
+            return None
+        if not isinstance(result, Receipt):
+            raise Violation(f"the wallet covers {charge}, and it was not charged: {result}")
+        own = OpenHold(hold, purse, cost)
+        purse.balance -= cost
+        self._expect_receipt(own, charge, result, cost, cost)
+        return self._end(own, at, result)
+
+    def _cost(self, hold: Hold, charge: Charge) -> int:
+        card, ratio = self.cards[hold.rate_card_id], hold.price_ratio
+        cost = price(card, ratio, charge.count.usage)
+        if charge.repeated_tokens:
+            expect(charge.count.usage == Usage(), "nothing generated where it is repeated", charge)
+            cost = rounded(charge.repeated_tokens * card.cache_hit_per_million, ratio)
+        expect(charge.amount == cost, f"the price {cost} of {charge.hold_id}", charge)
+        return cost
+
+    def _expect_receipt(
+        self, own: OpenHold, charge: Charge, receipt: Receipt, cost: int, taken: int
+    ) -> None:
         self.transactions += 1
+        card, count = self.cards[own.hold.rate_card_id], charge.count
         right = (
             *(own.hold.id, own.hold.key_id, own.hold.model, own.hold.asset),
-            *(taken, cost - taken, purse.balance, card.version),
+            *(taken, cost - taken, own.purse.balance, card.version),
             *(count.usage, count.rule, count.basis),
             *(charge.ending, charge.target, own.hold.created_ms, charge.ended_ms),
-            *(own.hold.end_user, own.hold.price_ratio),
+            *(own.hold.end_user, own.hold.price_ratio, charge.repeated_tokens),
         )
         told = (
             *(receipt.id, receipt.key_id, receipt.model, receipt.asset),
             *(receipt.amount, receipt.overrun, receipt.balance_after, receipt.rate_card_version),
             *(receipt.usage, receipt.rule, receipt.basis, receipt.ending, receipt.target),
             *(receipt.created_ms, receipt.ended_ms, receipt.end_user, receipt.price_ratio),
+            receipt.repeated_tokens,
         )
         expect(told == right, f"the receipt {right}", told)
-        return self._end(own, at, receipt)
 
     def voided(self, was_open: bool, hold_id: str, at: float) -> Ended | None:
         own = self.holds.pop(hold_id, None)
@@ -219,10 +260,18 @@ def price(card: RateCard, ratio: PriceRatio, usage: Usage) -> int:
         (usage.output_tokens, card.output_per_million),
     )
     millionths = sum(tokens * per_million for tokens, per_million in by_kind)
-    millionths += card.per_request * 1_000_000
+    return rounded(millionths + card.per_request * 1_000_000, ratio)
+
+
+def rounded(millionths: int, ratio: PriceRatio) -> int:
+    """By the ratio, a half up."""
     part = 1_000_000 * ratio.denominator
     units, rest = divmod(millionths * ratio.numerator, part)
     return units + (2 * rest >= part)
+
+
+def _has_key(hold: Hold) -> bool:
+    return hold.recording is not None and hold.recording.idempotency_key is not None
 
 
 def dead_hold_is_right(

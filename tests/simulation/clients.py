@@ -58,8 +58,9 @@ async def ask(server: Server, story: Story, saw_end: SawEnd) -> None:
     if isinstance(begun, Deny):
         _close(server, story, "denied", begun.reason.value)
         return
+    assert isinstance(begun, Generation), "there is no cache here"
     assert begun.receipt_id == story.hold_id
-    story.shortened_to = begun.max_tokens
+    story.shortened_to = begun.recording.about.max_tokens
     leaving: asyncio.TimerHandle | None = None
     if story.leaves_after_s is not None:
         leaving = loop.call_at(asked_at + story.leaves_after_s, _leave, begun, story)

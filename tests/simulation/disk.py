@@ -40,13 +40,15 @@ WITHDRAWN_AFTER_S = 2.0
 """What has waited so long for its turn is never made."""
 FULL_COMPARISON_EVERY = 100
 
-_ORDER = {"post": 0, "place": 1}
+_ORDER = {"post": 0, "charge": 1, "place": 2}
 """Of one batch, what takes effect first; the rest does last, in the order in which it came."""
+_LAST = len(_ORDER)
 
 _CLOSE_EPOCH = "UPDATE epochs SET closed_ms = ? WHERE id = ?"
 _REOPEN_EPOCH = "UPDATE epochs SET closed_ms = NULL WHERE id = ?"
 _UNCLOSED = (
-    "SELECT id FROM epochs WHERE closed_ms IS NULL AND id IN (SELECT epoch FROM holds) ORDER BY id"
+    "SELECT id FROM epochs WHERE closed_ms IS NULL AND id IN (SELECT epoch FROM holds UNION ALL"
+    " SELECT epoch FROM recordings WHERE state = 'running') ORDER BY id"
 )
 _WALLETS = (
     "SELECT id, account_id, asset, end_user, balance, held,"
@@ -153,6 +155,11 @@ class Disk:
     def verify(self) -> Verification:
         """The real audit."""
         return verify.verify(cast(Database, self), lambda done, steps: None)
+
+    def rows_of(self, table: str) -> int:
+        """How many there are."""
+        (count,) = self._cursor.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(count)
 
     def compare(self, *, thoroughly: bool = False) -> None:
         """Hold the database against the model: all wallets, and what the last commits changed."""
@@ -421,7 +428,7 @@ class Writer:
         connection.commit()
         outcomes = []
         done = zip(self._batch, results, strict=True)
-        for request, result in sorted(done, key=lambda one: _ORDER.get(one[0].write.name, 2)):
+        for request, result in sorted(done, key=lambda one: _ORDER.get(one[0].write.name, _LAST)):
             write = request.write
             disk.trace.tell(write.name, f"{write.about} by {self._name}: {_brief(result)}")
             ended = write.apply(result)

@@ -34,7 +34,7 @@ class Process:
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of this process."""
-        return asyncio.get_running_loop().create_task(work, context=self._context)
+        return asyncio.get_running_loop().create_task(work, context=self._context.copy())
 
     async def kill(self) -> None:
         """End at this instant. Nothing that still unwinds can reach anybody."""

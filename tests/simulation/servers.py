@@ -16,7 +16,6 @@ from tests.simulation.process import Process
 from tests.simulation.store import Store
 from tests.simulation.story import Story
 from tests.simulation.trace import Trace
-from tests.simulation.upstreams import SimulatedUpstream
 from tests.support.virtual_time import VirtualClock
 
 from bandari.domain.catalogue import Model
@@ -27,6 +26,7 @@ from bandari.service.books import Books
 from bandari.service.estimates import Estimates
 from bandari.service.inference import Inference, Settings
 from bandari.service.models import Models
+from bandari.service.ports import Upstream
 
 
 class Server:
@@ -38,7 +38,7 @@ class Server:
         *,
         disk: Disk,
         models: Sequence[Model],
-        upstreams: Mapping[str, SimulatedUpstream],
+        upstreams: Mapping[str, Upstream],
         clock: VirtualClock,
         trace: Trace,
         draws: Random,
@@ -56,6 +56,7 @@ class Server:
         self._trace = trace
         self._draws = draws
         self._settings = settings
+        self._metrics = _Metrics(trace)
         self._loops: list[asyncio.Task[None]] = []
         self._epoch = 0
 
@@ -65,7 +66,7 @@ class Server:
         self._epoch = epoch = await ledger.open_epoch(clock.now_ms())
 
         await upkeep.settle_dead_holds(ledger, clock)
-        metrics = _Metrics(self._trace)
+        metrics = self._metrics
         self.inference = inference = Inference(
             models=await self._pinned(),
             books=Books(ledger),
@@ -159,6 +160,16 @@ class _Metrics:
     def upstream_failed(self, provider: str, code: str) -> None: ...
 
     def holds_open(self, count: int) -> None: ...
+
+    def cache_asked(self, model: str, *, was_hit: bool) -> None: ...
+
+    def replayed(self) -> None: ...
+
+    def recordings_kept(self, count: int, size_bytes: int) -> None: ...
+
+    def answers_cached(self, count: int, size_bytes: int) -> None: ...
+
+    def guess_refused(self) -> None: ...
 
     def committed(self, seconds: float, operations: int) -> None: ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from tests.simulation.books_model import dead_hold_is_right
 from tests.simulation.disk import Disk, Reader, Write, Writer, shared_dialect
@@ -21,6 +21,7 @@ from bandari.adapters.storage.keys import SqlKeys
 from bandari.adapters.storage.ledger import SqlLedger
 from bandari.adapters.storage.rate_cards import SqlRateCards
 from bandari.adapters.storage.reader import Reader as RealReader
+from bandari.adapters.storage.recordings import SqlRecordings
 from bandari.adapters.storage.sqlite import SqliteDatabase
 from bandari.domain.accounts import Account
 from bandari.domain.audit_log import Actor
@@ -37,6 +38,7 @@ from bandari.domain.ledger import (
     Wallet,
 )
 from bandari.domain.pricing import RateCard
+from bandari.domain.recordings import StoredRecording
 from bandari.service.ports import Placement
 
 BY = Actor("simulation")
@@ -48,8 +50,11 @@ class Store:
     def __init__(self, disk: Disk, name: str) -> None:
         self.writer = Writer(disk, name)
         self.ledger = _WatchedLedger(disk, self.writer)
+        self.recordings = _WatchedRecordings(disk, self.writer)
         self._disk = disk
-        self._switch, _, self._accounts, self._keys, self._cards = _shared_sql()
+        sql = _shared_sql()
+        self._switch, self._accounts, self._keys = sql.switch, sql.accounts, sql.keys
+        self._cards = sql.rate_cards
 
     async def create_account(self, name: str, now_ms: int) -> Account:
         self._announce("account", name)
@@ -109,7 +114,8 @@ class _WatchedLedger:
         self._writer = writer
         self._now = asyncio.get_running_loop().time
         self._reader = Reader(disk)
-        self._switch, self._sql, *_ = _shared_sql()
+        sql = _shared_sql()
+        self._switch, self._sql = sql.switch, sql.ledger
 
     async def open_epoch(self, now_ms: int) -> int:
         self._announce("open epoch", "", lambda epoch: None)
@@ -151,11 +157,19 @@ class _WatchedLedger:
         )
         return await self._sql.post(charge)
 
-    async def void(self, hold_id: str) -> None:
+    async def charge(self, hold: Hold, charge: Charge) -> Receipt | Placement:
+        self._announce(
+            "charge",
+            hold.id,
+            lambda result: self._model.charged(result, hold, charge, self._now()),
+        )
+        return await self._sql.charge(hold, charge)
+
+    async def void(self, hold_id: str, recording_id: str | None = None) -> None:
         self._announce(
             "void", hold_id, lambda was_open: self._model.voided(was_open, hold_id, self._now())
         )
-        await self._sql.void(hold_id)
+        await self._sql.void(hold_id, recording_id)
 
     async def receipt(self, receipt_id: str, account_id: int | None = None) -> Receipt | None:
         self._switch.reader = self._reader
@@ -175,6 +189,42 @@ class _WatchedLedger:
     def _announce(self, name: str, about: str, apply: Callable[[Any], Any]) -> None:
         self._switch.writer = self._writer
         self._writer.announced = Write(name, about, apply)
+
+
+class _WatchedRecordings:
+    """The port ``KeptRecordings``: what it finds and does is judged by those who read."""
+
+    def __init__(self, disk: Disk, writer: Writer) -> None:
+        self._writer = writer
+        self._reader = Reader(disk)
+        sql = _shared_sql()
+        self._switch, self._sql = sql.switch, sql.recordings
+
+    async def find(self, account_id: int, recording_id: str, now_ms: int) -> StoredRecording | None:
+        self._switch.reader = self._reader
+        return await self._sql.find(account_id, recording_id, now_ms)
+
+    async def find_keyed(
+        self, account_id: int, idempotency_key: str, now_ms: int
+    ) -> StoredRecording | None:
+        self._switch.reader = self._reader
+        return await self._sql.find_keyed(account_id, idempotency_key, now_ms)
+
+    async def delete(self, account_id: int, recording_id: str, now_ms: int) -> bool:
+        self._announce("delete recording", recording_id)
+        return await self._sql.delete(account_id, recording_id, now_ms)
+
+    async def end_dead(self, limit: int) -> int:
+        self._announce("end dead recordings", "")
+        return await self._sql.end_dead(limit)
+
+    async def delete_expired(self, now_ms: int, limit: int) -> int:
+        self._announce("delete expired recordings", "")
+        return await self._sql.delete_expired(now_ms, limit)
+
+    def _announce(self, name: str, about: str) -> None:
+        self._switch.writer = self._writer
+        self._writer.announced = Write(name, about, lambda result: None)
 
 
 class _Switch:
@@ -210,16 +260,26 @@ class _ReadSwitch:
         return await reader.run(question, *arguments)
 
 
+class _SharedSql(NamedTuple):
+    switch: _Switch
+    ledger: SqlLedger
+    accounts: SqlAccounts
+    keys: SqlKeys
+    rate_cards: SqlRateCards
+    recordings: SqlRecordings
+
+
 @functools.cache
-def _shared_sql() -> tuple[_Switch, SqlLedger, SqlAccounts, SqlKeys, SqlRateCards]:
+def _shared_sql() -> _SharedSql:
     switch = _Switch()
     database = cast(Database, SqliteDatabase("/nowhere"))
     assert database.dialect is shared_dialect()
     writer, reader = cast(GroupCommit, switch), cast(RealReader, _ReadSwitch(switch))
-    return (
+    return _SharedSql(
         switch,
         SqlLedger(database, writer, reader),
         SqlAccounts(database, writer, reader),
         SqlKeys(database, writer, reader),
         SqlRateCards(database, writer),
+        SqlRecordings(database, writer, reader),
     )

@@ -17,9 +17,9 @@ from bandari.domain.ledger import Ending
 from bandari.domain.pricing import FULL_PRICE, PriceRatio
 from bandari.service import upkeep
 from bandari.service.books import Books
-from bandari.service.generation import Generation
 from bandari.service.ports import HoldAlreadyEnded
 from bandari.service.reservation import Reservation
+from bandari.service.settlement import Settlement
 
 REQUESTS = 400
 SEEDS = range(1, 21)
@@ -44,7 +44,7 @@ def test_a_hold_that_is_posted_twice(monkeypatch):
     """The guard is that ending a hold deletes it."""
     original = GatheredEntries.write
 
-    def write(self, connection, charges, holds):
+    def write(self, connection, charges, outright, holds):
         rows = [
             row
             for charge in charges
@@ -54,7 +54,7 @@ def test_a_hold_that_is_posted_twice(monkeypatch):
                 (charge.hold_id,),
             ).fetchall()
         ]
-        answers = original(self, connection, charges, holds)
+        answers = original(self, connection, charges, outright, holds)
         connection.cursor.executemany(
             "INSERT INTO holds (id, wallet_id, amount, epoch, key_id, rate_card_id, model,"
             " created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -67,15 +67,15 @@ def test_a_hold_that_is_posted_twice(monkeypatch):
 
 
 def test_a_charge_that_is_acknowledged_before_it_is_durable(monkeypatch):
-    original = Generation._settle
+    original = Settlement.settle
 
     async def settle(self, ending, fault):
         if fault is None:
-            count = self._count(ending)
-            self.recording.append(self._encoder.close(count.usage, self._cut))
+            said = self._transcript
+            said.recording.append(said.encoder.close(said.count(ending).usage, said.cut))
         await original(self, ending, fault)
 
-    monkeypatch.setattr(Generation, "_settle", settle)
+    monkeypatch.setattr(Settlement, "settle", settle)
     assert is_found()
 
 
@@ -90,22 +90,23 @@ def test_holds_of_unknown_outcome_that_nobody_ends(monkeypatch):
 def test_late_settlements_that_charge_what_was_not_streamed(monkeypatch):
     async def settle_late(self):
         with suppress(HoldAlreadyEnded):
-            await self._end_hold(Ending.SERVER_STOPPED, is_free=not self._meter.has_output)
+            has_output = self._transcript.meter.has_output
+            await self._end_hold(Ending.SERVER_STOPPED, (), None, is_free=not has_output)
         self.is_settled = True
 
-    monkeypatch.setattr(Generation, "settle_late", settle_late)
+    monkeypatch.setattr(Settlement, "settle_late", settle_late)
     assert is_found()
 
 
 def test_streams_that_are_free_when_they_are_cut(monkeypatch):
-    monkeypatch.setattr(Generation, "_is_free", lambda self, ending: True)
+    monkeypatch.setattr(Settlement, "_is_free", lambda self, ending: True)
     assert is_found()
 
 
 def test_counts_that_bring_a_hold_back(monkeypatch):
     """A count that comes after the end is ignored because there is no row to update."""
 
-    def count(self, connection, rows):
+    def count(self, connection, rows, groups):
         for row in rows:
             connection.cursor.execute(
                 "INSERT OR IGNORE INTO holds (id, wallet_id, amount, epoch, key_id, rate_card_id,"
@@ -141,8 +142,9 @@ def test_dead_holds_that_forget_their_price_ratio(monkeypatch):
 def test_holds_of_end_users_that_are_taken_from_the_account(monkeypatch):
     original = GatheredEntries.write
 
-    def write(self, connection, charges, holds):
-        return original(self, connection, charges, [replace(hold, sub_wallet="") for hold in holds])
+    def write(self, connection, charges, outright, holds):
+        own = [replace(hold, sub_wallet="") for hold in holds]
+        return original(self, connection, charges, outright, own)
 
     monkeypatch.setattr(GatheredEntries, "write", write)
     assert is_found()

@@ -7,9 +7,6 @@ Everything that is random is drawn from the seed; each part has a stream of draw
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
-from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +18,10 @@ from tests.simulation import draws
 from tests.simulation.books_model import expect
 from tests.simulation.clients import ask
 from tests.simulation.disk import Disk, Weather
+from tests.simulation.fleet import Fleet
 from tests.simulation.oracle import Oracle
-from tests.simulation.process import MAX_UNWINDING_ROUNDS, Process, task_factory
+from tests.simulation.performing import Report, perform, unhandled
+from tests.simulation.process import Process
 from tests.simulation.servers import Server
 from tests.simulation.store import Store
 from tests.simulation.story import Story
@@ -40,9 +39,7 @@ CALM_S = 60.0
 QUIET_S = 30.0
 """And in this long after that nothing happens any more."""
 MEAN_LIFE_S = 60.0
-LONGEST_DRAIN_S = 8.0
 TRANSFERS_PER_S = 0.12
-SHOWN_LINES = 100
 PROMPT_MARGIN = 100
 READ_RECEIPTS = 20
 
@@ -56,54 +53,9 @@ class _Customer:
     end_users: dict[str, EndUserTerms]
 
 
-@dataclass
-class Report:
-    """What happened in a world."""
-
-    seed: int
-    requests: int
-    happened: Counter[str]
-    digest: int
-    virtual_s: float
-
-
 def run(seed: int, requests: int) -> Report:
     """One world. The same seed and number of requests give the same report, to the digest."""
-    was_enabled = gc.isenabled()
-    gc.disable()  # when it runs depends on what ran before, and what it finds may still speak
-    logging.disable(logging.CRITICAL)
-    loop = VirtualLoop()
-    loop.set_task_factory(task_factory)  # type: ignore[arg-type]
-    world = _World(seed, requests, loop)
-    try:
-        loop.run_until_complete(world.live())
-        world.judge()
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told below, with the trace
-        world.failed = world.failed or error
-    finally:
-        loop.set_exception_handler(lambda loop, context: None)
-        _unwind(loop)
-        loop.close()
-        world.disk.close()
-        logging.disable(logging.NOTSET)
-        if was_enabled:
-            gc.enable()
-    if world.failed is not None:
-        lines = "\n".join(world.trace.last(SHOWN_LINES))
-        raise Violation(f"{lines}\n\n{world.failed}") from world.failed
-    trace = world.trace
-    return Report(seed, requests, trace.happened, trace.digest, loop.time())
-
-
-def _unwind(loop: VirtualLoop) -> None:
-    """End what a world that failed has left, so that nothing of it speaks up in the next."""
-    for _ in range(MAX_UNWINDING_ROUNDS):
-        tasks = asyncio.all_tasks(loop)
-        if not tasks:
-            return
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(1.0))
+    return perform(seed, requests, lambda loop: _World(seed, requests, loop))
 
 
 class _World:
@@ -113,7 +65,7 @@ class _World:
         self._seed = seed
         self._requests = requests
         self._loop = loop
-        loop.set_exception_handler(self._unhandled)
+        loop.set_exception_handler(unhandled(self._fail))
         self._draws = self._stream("world")
         self._clock = VirtualClock(loop)
         self._is_shared = self._draws.random() < 0.75
@@ -132,12 +84,20 @@ class _World:
             max_recording_bytes=self._draws.choice((8_000, 2**25)),
         )
         self._oracle = Oracle(self.disk, self.trace, self._settings.max_recording_bytes)
-        self._servers: dict[str, Server] = {}
         self._groups = {name: draws.group(self._draws, name) for name in draws.GROUPS}
         self._customers: list[_Customer] = []
         self._handlers: list[asyncio.Task[Any]] = []
         self._main: asyncio.Task[Any] | None = None
         self._calm = asyncio.Event()
+        self._fleet: Fleet[Server] = Fleet(
+            self._server,
+            trace=self.trace,
+            calm=self._calm,
+            is_shared=self._is_shared,
+            mean_life_s=MEAN_LIFE_S,
+            draining=self._drains,
+            ended=self._ended,
+        )
 
     async def live(self) -> None:
         """From the first account to the silence after the last request."""
@@ -147,7 +107,10 @@ class _World:
         await office.start(self._open_accounts())
         self.disk.weather = self._weather()
         slots = [
-            asyncio.ensure_future(self._watched(self._keep_up(slot))) for slot in range(self._slots)
+            asyncio.ensure_future(
+                self._watched(self._fleet.keep_up(slot, self._stream(f"slot {slot}")))
+            )
+            for slot in range(self._slots)
         ]
         cashier = office.start(self._watched(self._keep_cash()))
         await self._send_requests()
@@ -158,14 +121,14 @@ class _World:
         await asyncio.wait(self._handlers)
         cashier.cancel()
         await asyncio.sleep(CALM_S)
-        self._look_after_tasks()
+        self._fleet.look_after_tasks()
         if self.disk.model.holds:
             raise Violation(f"holds that nobody ends: {sorted(self.disk.model.holds)}")
         ended = len(self.disk.model.ended)
         await asyncio.sleep(QUIET_S)
         if ended != len(self.disk.model.ended):
             raise Violation("something was charged after all had ended")
-        for server in list(self._servers.values()):
+        for server in list(self._fleet.servers.values()):
             await server.process.start(server.drain(1.0))
             await server.exit()
         await self._read_receipts()
@@ -272,7 +235,7 @@ class _World:
                 rate = stream.choice((0.3, 1.5, 4.0, 10.0, 40.0))
             await asyncio.sleep(stream.expovariate(rate))
             story = self._story(stream, number)
-            serving = [server for server in self._servers.values() if server.is_serving]
+            serving = [server for server in self._fleet.servers.values() if server.is_serving]
             if not serving:
                 story.outcome = "no server"
                 continue
@@ -311,68 +274,11 @@ class _World:
             principal, group_terms=terms, end_user=name, end_user_terms=customer.end_users[name]
         )
 
-    async def _keep_up(self, slot: int) -> None:
-        """Start a server, let it live, end it, and start the next; the last one stays."""
-        stream = self._stream(f"slot {slot}")
-        life_s = stream.choice((MEAN_LIFE_S / 4, MEAN_LIFE_S, MEAN_LIFE_S * 4))
-        for incarnation in range(1_000_000):
-            server = self._server(f"s{slot}.{incarnation}", stream)
-            booting = server.process.start(server.boot())
-            await asyncio.wait({booting}, timeout=stream.expovariate(1 / life_s))
-            if booting.done() and booting.exception() is not None:
-                if not isinstance(booting.exception(), StoreUnavailable):
-                    raise Violation("a server cannot start") from booting.exception()
-                self.trace.tell("failed to start", server.name)
-                await self._end(server, server.exit())
-                await asyncio.sleep(0.5)
-                continue
-            if booting.done():
-                try:
-                    async with asyncio.timeout(stream.expovariate(1 / life_s)):
-                        await self._calm.wait()
-                    return
-                except TimeoutError:
-                    pass
-                if stream.random() < 0.3:
-                    await self._drain(server, stream)
-                    continue
-            elif self._calm.is_set():
-                await booting
-                return
-            else:
-                self.trace.count("crash while starting")
-            if stream.random() < 0.5:
-                await self._moment_of_a_commit(server, stream)
-            await self._end(server, server.crash(stream.choice((0.0, 0.0, 2.0))))
-            if self._is_shared:
-                await asyncio.sleep(stream.choice((0.1, 1.0, 15.0)))
-            else:
-                await asyncio.sleep(2.0 + stream.random())
-
-    async def _moment_of_a_commit(self, server: Server, stream: Random) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await server.store.writer.next_batch()
-                await asyncio.sleep(0.005 * stream.random() ** 2)
-
-    async def _drain(self, server: Server, stream: Random) -> None:
+    def _drains(self, server: Server) -> None:
         for story in server.stories.values():
             story.was_drained = True
-        draining = server.process.start(server.drain(stream.random() * LONGEST_DRAIN_S))
-        # A second signal, or the patience of whoever sent the first, may end it at once.
-        await asyncio.wait({draining}, timeout=None if stream.random() < 0.8 else 1.0)
-        if not draining.done():
-            await self._end(server, server.crash(0.0))
-            return
-        if draining.exception() is not None:
-            if not isinstance(draining.exception(), StoreUnavailable):
-                raise Violation("a drain failed") from draining.exception()
-            self.trace.tell("epoch left open", server.name)
-        await self._end(server, server.exit())
 
-    async def _end(self, server: Server, ending: Any) -> None:
-        del self._servers[server.name]
-        await ending
+    def _ended(self, server: Server) -> None:
         self._audit()
         for story in self._stories.values():
             if story.server == server.name:
@@ -386,7 +292,7 @@ class _World:
             raise Violation(f"the audit found {audit.differences}")
 
     def _server(self, name: str, stream: Random) -> Server:
-        server = Server(
+        return Server(
             name,
             disk=self.disk,
             models=draws.new_prices(stream, self._models),
@@ -396,8 +302,6 @@ class _World:
             draws=stream,
             settings=self._settings,
         )
-        self._servers[name] = server
-        return server
 
     def _weather(self) -> Weather:
         """Some worlds are calm, some are rough."""
@@ -428,16 +332,3 @@ class _World:
         if self.failed is None and self._main is not None:
             self.failed = error
             self._main.cancel()
-
-    def _look_after_tasks(self) -> None:
-        for server in self._servers.values():
-            server.process.look_after_tasks()
-
-    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception that nobody took: in a timer's call it is a violation.
-
-        In a task, its process looks after it; what unwinds with a dead process may fail as it will.
-        """
-        error = context.get("exception")
-        if "task" not in context and "future" not in context and error is not None:
-            self._fail(error)

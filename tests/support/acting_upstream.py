@@ -1,8 +1,8 @@
 """A provider in the test's own process that plays a part: its answer follows from the question.
 
 It speaks streamed Chat Completions. ``act(body)`` gives the parts of the answer to one request; all
-bodies are kept. Usage is told at the end: ``PROMPT_TOKENS`` and one token for each part. It embeds,
-too: see ``vector``.
+bodies are kept. Usage is told at the end: ``PROMPT_TOKENS`` and one token for each part that says
+something. It embeds, too: see ``vector``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,19 @@ class Break(NamedTuple):
     message: str
 
 
-Part = Say | Think | Call | Pause | Break
+class Until(NamedTuple):
+    """It goes on when the test lets it, or the provider ends."""
+
+    gate: threading.Event
+
+
+class Refuse(NamedTuple):
+    """As the first part: there is no answer, but this status."""
+
+    status: int
+
+
+Part = Say | Think | Call | Pause | Break | Until | Refuse
 Act = Callable[[dict[str, Any]], Sequence[Part]]
 
 
@@ -103,21 +115,33 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def _answer(self, body: dict[str, Any]) -> None:
+        parts = self.acting.act(body)
+        if parts and isinstance(parts[0], Refuse):
+            self._refuse(parts[0].status)
+            return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
-        parts = self.acting.act(body)
         try:
             self._chunk({"role": "assistant", "content": ""})
             for number, part in enumerate(parts):
                 self._play(part, number)
             called = any(isinstance(part, Call) for part in parts)
             self._chunk({}, "tool_calls" if called else "stop")
-            self._say({"choices": [], "usage": usage(len(parts))})
+            tokens = sum(not isinstance(part, Pause | Until) for part in parts)
+            self._say({"choices": [], "usage": usage(tokens)})
             self.wfile.write(b"data: [DONE]\n\n")
         except OSError:  # the gateway left
             return
+
+    def _refuse(self, status: int) -> None:
+        told = json.dumps({"error": {"message": "not now"}}).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
 
     def _play(self, part: Part, number: int) -> None:
         match part:
@@ -135,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk({"tool_calls": [rest]})
             case Pause(seconds):
                 self.acting.over.wait(seconds)
+            case Until(gate):
+                while not gate.wait(0.05) and not self.acting.over.is_set():
+                    pass
             case Break(message):
                 self._say({"error": {"message": message}})
 
@@ -154,9 +181,9 @@ def vector(text: str) -> list[float]:
     return [float(len(text)), 0.5, -0.25]
 
 
-def usage(parts: int) -> dict[str, int]:
+def usage(tokens: int) -> dict[str, int]:
     return {
         "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": parts,
-        "total_tokens": PROMPT_TOKENS + parts,
+        "completion_tokens": tokens,
+        "total_tokens": PROMPT_TOKENS + tokens,
     }

@@ -3,7 +3,8 @@
 ``failing["post"] = [fault, ...]`` raises those, one a call, before anything has happened, and
 ``losing["place"] = [fault, ...]`` after it has: the answer is lost;
 ``held_up("post")`` gives a ``Gate`` that every further call of that method passes before it does
-anything. ``log`` has every write that took effect, in order.
+anything. ``log`` has every write that took effect, in order. ``recordings`` are those that were
+opened with its holds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 from tests.support.gates import Gate
+from tests.support.recordings_in_memory import RecordingsInMemory
 
 from bandari.domain.estimate import Experience
 from bandari.domain.ledger import (
@@ -40,6 +42,7 @@ class BooksInMemory:
         self.before_place: Callable[[Hold], None] | None = None
         self._gates: dict[str, Gate] = {}
         self._epochs: dict[int, bool] = {}
+        self.recordings = RecordingsInMemory(self._epochs, self.holds, self.receipts)
 
     # What a test arranges and looks at.
 
@@ -90,19 +93,21 @@ class BooksInMemory:
         await self._before("place")
         if self.before_place is not None:
             self.before_place(hold)
-        assert hold.amount >= 0
-        wallet = self.wallets.get(_payer(hold))
-        if wallet is None:
-            return Placement(False, None)
-        if wallet.free < hold.amount:
-            return Placement(False, wallet)
-        assert hold.id not in self.holds, "a hold's id is used once"
-        self.holds[hold.id] = hold
-        self.log.append(("place", hold.id, hold.amount))
-        wallet = self._reserve(hold, hold.amount)
-        if self.losing["place"]:
+        placement = self._place(hold)
+        if placement.placed and self.losing["place"]:
             raise self.losing["place"].pop(0)
-        return Placement(True, wallet)
+        return placement
+
+    async def charge(self, hold: Hold, charge: Charge) -> Receipt | Placement:
+        await self._before("charge")
+        assert (hold.id, hold.amount) == (charge.hold_id, charge.amount)
+        if hold.id in self.receipts:
+            raise HoldAlreadyEnded(hold.id)
+        placement = self._place(hold, "charge")
+        outcome = self._post(charge) if placement.placed else placement
+        if self.losing["charge"]:
+            raise self.losing["charge"].pop(0)
+        return outcome
 
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
         await self._before("extend")
@@ -125,44 +130,20 @@ class BooksInMemory:
             if hold is not None:
                 self.holds[count.hold_id] = replace(hold, counted=count.count)
                 self.log.append(("count", count.hold_id, count.count.usage.output_tokens))
+            if count.frames is not None:
+                self.recordings.grow(count.frames)
 
     async def post(self, charge: Charge) -> Receipt:
         await self._before("post")
-        hold = self._end(charge.hold_id)
-        wallet = self.wallets[_payer(hold)]
-        taken = min(charge.amount, wallet.free)
-        wallet = replace(wallet, balance=wallet.balance - taken)
-        self.wallets[_payer(hold)] = wallet
-        card = self.cards.get(hold.rate_card_id)
-        receipt = Receipt(
-            id=hold.id,
-            account=f"account {hold.account_id}",
-            key_id=hold.key_id,
-            model=hold.model,
-            target=charge.target,
-            asset=hold.asset,
-            amount=taken,
-            overrun=charge.amount - taken,
-            balance_after=wallet.balance,
-            rate_card_version=1 if card is None else card.version,
-            usage=charge.count.usage,
-            rule=charge.count.rule,
-            basis=charge.count.basis,
-            ending=charge.ending,
-            created_ms=hold.created_ms,
-            ended_ms=charge.ended_ms,
-            end_user=hold.end_user,
-            finish_reason=charge.finish_reason,
-            reasoning_effort=charge.reasoning_effort,
-            price_ratio=hold.price_ratio,
-        )
-        self.receipts[hold.id] = receipt
-        self.log.append(("post", hold.id, charge.amount))
+        receipt = self._post(charge)
+        self.log.append(("post", charge.hold_id, charge.amount))
         return receipt
 
-    async def void(self, hold_id: str) -> None:
+    async def void(self, hold_id: str, recording_id: str | None = None) -> None:
         await self._before("void")
         hold = self._end(hold_id)
+        if recording_id is not None:
+            self.recordings.remove(recording_id)
         self.voided.append(hold_id)
         self.log.append(("void", hold_id, hold.amount))
 
@@ -192,6 +173,54 @@ class BooksInMemory:
             await gate.passing()
         if self.failing[method]:
             raise self.failing[method].pop(0)
+
+    def _place(self, hold: Hold, name: str = "place") -> Placement:
+        if hold.recording is not None and not self.recordings.open(hold):
+            return Placement(False, None, is_taken=True)
+        wallet = self.wallets.get(_payer(hold))
+        if wallet is None or wallet.free < hold.amount:
+            if hold.recording is not None:
+                self.recordings.remove(hold.recording.id)
+            return Placement(False, wallet)
+        assert hold.id not in self.holds, "a hold's id is used once"
+        self.holds[hold.id] = hold
+        self.log.append((name, hold.id, hold.amount))
+        return Placement(True, self._reserve(hold, hold.amount))
+
+    def _post(self, charge: Charge) -> Receipt:
+        hold = self._end(charge.hold_id)
+        wallet = self.wallets[_payer(hold)]
+        taken = min(charge.amount, wallet.free)
+        wallet = replace(wallet, balance=wallet.balance - taken)
+        self.wallets[_payer(hold)] = wallet
+        card = self.cards.get(hold.rate_card_id)
+        receipt = Receipt(
+            id=hold.id,
+            account=f"account {hold.account_id}",
+            key_id=hold.key_id,
+            model=hold.model,
+            target=charge.target,
+            asset=hold.asset,
+            amount=taken,
+            overrun=charge.amount - taken,
+            balance_after=wallet.balance,
+            rate_card_version=1 if card is None else card.version,
+            usage=charge.count.usage,
+            rule=charge.count.rule,
+            basis=charge.count.basis,
+            ending=charge.ending,
+            created_ms=hold.created_ms,
+            ended_ms=charge.ended_ms,
+            end_user=hold.end_user,
+            finish_reason=charge.finish_reason,
+            reasoning_effort=charge.reasoning_effort,
+            price_ratio=hold.price_ratio,
+            repeated_tokens=charge.repeated_tokens,
+        )
+        self.receipts[hold.id] = receipt
+        if charge.recording is not None:
+            self.recordings.end(charge.recording)
+        return receipt
 
     def _reserve(self, hold: Hold, amount: int) -> Wallet:
         wallet = self.wallets[_payer(hold)]

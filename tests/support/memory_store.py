@@ -1,6 +1,6 @@
 """The administrative half of the store, in memory: accounts, wallets, keys, users and receipts.
 
-Responses and the audit log are kept in memory too, by doubles of their own.
+Responses, recordings and the audit log are kept in memory too, by doubles of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 from tests.support.audit_in_memory import AuditInMemory
+from tests.support.recordings_in_memory import RecordingsInMemory
 from tests.support.responses_in_memory import ResponsesInMemory
 
 from bandari.domain.accounts import Account, AccountPolicy, EndUser, EndUserTerms, Role, User
@@ -31,7 +32,7 @@ _NO_KEY_POLICY = KeyPolicy()
 
 
 class MemoryStore(AuditInMemory):
-    """One object for six ports, as far as administration needs them, and ``responses``."""
+    """One object for six ports, as far as administration needs them; and what is kept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +47,7 @@ class MemoryStore(AuditInMemory):
         self.differences: tuple[Difference, ...] = ()
         self.accounts = self.keys = self.users = self.audit_log = self.ledger = self
         self.responses = ResponsesInMemory()
+        self.recordings = RecordingsInMemory(receipts=self.receipts)
 
     @asynccontextmanager
     async def open(self, *_: object) -> AsyncIterator[MemoryStore]:

@@ -38,6 +38,18 @@ class RecordedMetrics:
     def holds_open(self, count: int) -> None:
         self.told.append(("holds_open", count))
 
+    def cache_asked(self, model: str, *, was_hit: bool) -> None:
+        self.told.append(("cache_asked", model, was_hit))
+
+    def replayed(self) -> None:
+        self.told.append(("replayed",))
+
+    def recordings_kept(self, count: int, size_bytes: int) -> None:
+        self.told.append(("recordings_kept", count, size_bytes))
+
+    def answers_cached(self, count: int, size_bytes: int) -> None:
+        self.told.append(("answers_cached", count, size_bytes))
+
     def guess_refused(self) -> None:
         self.told.append(("guess_refused",))
 

@@ -154,6 +154,14 @@ class Bandari:
         (row,) = self.query("SELECT * FROM receipts WHERE id = ?", receipt_id)
         return row
 
+    def receipts(self, account: str) -> list[dict[str, Any]]:
+        """All of an account, the oldest first."""
+        return self.query(
+            "SELECT receipts.* FROM receipts JOIN wallets ON wallets.id = wallet_id "
+            "JOIN accounts ON accounts.id = account_id WHERE accounts.name = ? ORDER BY ended_ms",
+            account,
+        )
+
     def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """Rows of the database, as a reader beside the server sees them."""
         url = self.variables.get("BANDARI_DATABASE_URL")
@@ -193,6 +201,13 @@ class Bandari:
 
     def _where(self) -> list[str]:
         return ["--data", str(self.data), "--config", str(self.config)]
+
+
+def metric(server: Bandari, name: str) -> float:
+    """The sum of those whose name and labels begin so."""
+    with server.client() as client:
+        lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 ENGINE = "[engine]\nthreads = 1\n"

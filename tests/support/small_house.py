@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tests.support.books_in_memory import BooksInMemory
 from tests.support.clock import SetClock
@@ -16,7 +16,9 @@ from bandari.domain.chat import ChatRequest
 from bandari.domain.keys import Principal
 from bandari.domain.ledger import Receipt
 from bandari.domain.outcome import Deny
+from bandari.domain.problem import Problem
 from bandari.service.books import Books
+from bandari.service.caching import Cache
 from bandari.service.estimates import Estimates
 from bandari.service.generation import Generation
 from bandari.service.inference import Inference, Settings
@@ -24,6 +26,14 @@ from bandari.service.limiting import Limiter
 from bandari.service.models import Models
 from bandari.service.open_requests import OpenRequests
 from bandari.service.ports import Reports
+from bandari.service.recording import Space
+from bandari.service.recordings import Recordings
+from bandari.service.stream_terms import StreamSettings
+from bandari.service.streams import SpellProblem, Streams
+
+
+def _plain_problem(problem: Problem, index: int) -> Sequence[bytes]:
+    return (b"%d:problem:%b\n\n" % (index, problem.code.encode()),)
 
 
 class SmallHouse:
@@ -39,6 +49,8 @@ class SmallHouse:
         open_requests: OpenRequests | None = None,
         reports: Reports | None = None,
         refresh_ms: int | None = None,
+        max_recorded_bytes: int = 1_000_000,
+        max_cached_bytes: int = 1_000_000,
     ) -> None:
         if upstreams is None or isinstance(upstreams, ScriptedUpstream):
             upstreams = {"acme": upstreams or ScriptedUpstream()}
@@ -53,6 +65,9 @@ class SmallHouse:
         self._drawn = 0
         self.service_books = Books(self.books)
         self.limiter = Limiter(clock=self.clock, reports=reports, refresh_ms=refresh_ms)
+        self.space = Space(max_recorded_bytes)
+        self.cache = Cache(self.clock, max_bytes=max_cached_bytes, max_answer_bytes=100_000)
+        self.recordings = Recordings(self.space)
         self.inference = Inference(
             models=self.models,
             books=self.service_books,
@@ -65,11 +80,31 @@ class SmallHouse:
             settings=settings or Settings(),
             open_requests=open_requests,
             limiter=self.limiter,
+            space=self.space,
+            cache=self.cache,
         )
 
     def _random_bytes(self, count: int) -> bytes:
         self._drawn += 1
         return bytes([self._drawn // 32 % 32, self._drawn % 32]).rjust(count, b"\0")
+
+    def streams(
+        self,
+        settings: StreamSettings | None = None,
+        *,
+        recordings: Recordings | None = None,
+        spell_problem: Mapping[str, SpellProblem] | None = None,
+    ) -> Streams:
+        """The use case over this house. With other ``recordings`` it is another server's."""
+        return Streams(
+            recordings=recordings or self.recordings,
+            kept=self.books.recordings,
+            cache=self.cache,
+            clock=self.clock,
+            metrics=self.metrics,
+            settings=settings or StreamSettings(),
+            spell_problem=spell_problem or {"plain": _plain_problem},
+        )
 
     async def begin(
         self,

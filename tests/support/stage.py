@@ -38,11 +38,11 @@ class Stage(NamedTuple):
 
 
 @contextmanager
-def stage(data: Path, act: Act, config: str = "") -> Iterator[Stage]:
+def stage(data: Path, act: Act, config: str = "", **variables: str) -> Iterator[Stage]:
     """Its books must balance at the end, with nothing left held."""
     with (
         acting_upstream(act) as upstream,
-        running(data, _CONFIG.format(url=upstream.url) + config) as server,
+        running(data, _CONFIG.format(url=upstream.url) + config, **variables) as server,
     ):
         yield Stage(server, upstream, server.new_key("visitor", CREDIT))
         server.verify()

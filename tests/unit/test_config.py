@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from bandari.config import (
+    Cache,
     ConfigError,
     Engine,
     Overrides,
@@ -17,9 +18,10 @@ from bandari.config import (
     Responses,
     Server,
     Settings,
+    Streams,
     load,
 )
-from bandari.config.values import GroupTable, ModelTable, PriceTable, TargetTable
+from bandari.config.values import RESUME_WINDOWS_S, GroupTable, ModelTable, PriceTable, TargetTable
 from bandari.domain.allowance import Limits
 from bandari.domain.bounds import Bounds
 from bandari.domain.catalogue import EMBEDDING, GENERATING, Defaults, Group, Target
@@ -220,7 +222,7 @@ def test_secrets_are_not_in_what_is_printed(read):
     ("text", "problem"),
     [
         ('key_prefix = "Bd-"', "1: key_prefix: expected a string like [a-z0-9_]{1,32}, got 'Bd-'"),
-        ("\ncolour = 3", "2: colour: unknown key; known here: default_provider, engine"),
+        ("\ncolour = 3", "2: colour: unknown key; known here: cache, default_provider"),
         ("key_prefex = 'a'", "1: key_prefex: unknown key; did you mean 'key_prefix'?"),
         ("models = 3", "1: models: expected a table, got 3"),
         ("[server]\nport = 70000", "2: server.port: expected an integer from 0 to 65535, got 7"),
@@ -568,6 +570,8 @@ def test_the_example_documents_every_key_with_its_default(read):
     assert settings.providers["acme"] == bare.providers["acme"]
     assert settings.server == bare.server
     assert settings.responses == bare.responses
+    assert settings.streams == bare.streams
+    assert settings.cache == bare.cache
     assert settings.groups["default"].limits.requests_per_minute == 600
     assert settings.models[0].bounds == Bounds()
     assert settings.models[0].owned_by == "bandari"
@@ -580,6 +584,9 @@ def test_the_example_documents_every_key_with_its_default(read):
     assert set(said["server"]) == keys(Server)
     assert set(said["engine"]) == keys(Engine)
     assert set(said["responses"]) == keys(Responses)
+    assert set(said["streams"]) == keys(Streams)
+    assert set(said["streams"]["resume_window_s"]) == set(RESUME_WINDOWS_S)
+    assert set(said["cache"]) == keys(Cache)
     assert set(said["providers"]["acme"]) == keys(Provider) - {"name"}
     assert set(gpt) == keys(ModelTable) | {"targets", "prices"}
     assert set(gpt["bounds"]) == keys(Bounds)

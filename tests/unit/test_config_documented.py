@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import NODEFAULT, Struct, structs
 
-from bandari.config import Engine, Provider, Responses, Server, load
+from bandari.config import Cache, Engine, Provider, Responses, Server, Streams, load
 from bandari.config.values import (
+    RESUME_WINDOWS_S,
     GroupTable,
     ModelTable,
     PriceTable,
@@ -29,6 +30,8 @@ SECTIONS: dict[str, tuple[type[Struct], ...]] = {
     "`[server]`": (Server,),
     "`[engine]`": (Engine,),
     "`[responses]`": (Responses,),
+    "`[streams]`": (Streams,),
+    "`[cache]`": (Cache,),
     "`[store]`": (StoreTable,),
     "`[providers.NAME]`": (Provider,),
     '`[models."ID"]`': (ModelTable, TargetTable, Defaults, Bounds, PriceTable),
@@ -50,7 +53,7 @@ def test_every_key_is_named_in_its_section(title):
                 assert f"`{item.name}`" in text, f"{kind.__name__}.{item.name}"
 
 
-@pytest.mark.parametrize("kind", [TopTable, Server, Engine, Responses, Provider])
+@pytest.mark.parametrize("kind", [TopTable, Server, Engine, Responses, Streams, Cache, Provider])
 def test_every_default_is_the_one_that_is_told(kind):
     (text,) = (section(title) for title, kinds in SECTIONS.items() if kind in kinds)
     for item in structs.fields(kind):
@@ -59,6 +62,17 @@ def test_every_default_is_the_one_that_is_told(kind):
         told = json.dumps(item.default)
         row = next(line for line in text.splitlines() if line.startswith(f"| `{item.name}`"))
         assert f"| `{told}` |" in row, row
+
+
+def test_the_window_of_every_surface_is_told():
+    row = next(
+        line
+        for line in section("`[streams]`").splitlines()
+        if line.startswith("| `resume_window_s`")
+    )
+    assert all(f"`{surface}`" in row for surface in RESUME_WINDOWS_S)
+    told = {surface: window_s for surface, window_s in RESUME_WINDOWS_S.items() if window_s}
+    assert [f"{{ {surface} = {window_s} }}" in row for surface, window_s in told.items()] == [True]
 
 
 def test_the_example_can_be_used(tmp_path):

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from tools.bench import (
+    cached,
     cores,
     full_store,
+    keeping,
     machine,
     nginx,
     parts,
@@ -90,6 +92,9 @@ def workloads(plan: Plan, stage: Stage) -> dict[str, Callable[[], None]]:
             (128,),
             rounds=2,
         ),
+        "i": lambda: keeping.cpu(stage, keeping.ways() if bandari else []),
+        "j": lambda: keeping.memory(stage) if bandari else None,
+        "k": lambda: cached.measure(stage) if bandari else None,
         "idle": lambda: streams.unused(stage, billed),
         "h": lambda: parts.engine(stage),
         "books": lambda: parts.books(stage),
@@ -136,6 +141,8 @@ def _notes(plan: Plan) -> dict[str, str]:
         "e": "the client's protocol over its provider's, all through one Bandari",
         "f": "proportional set size, after less before, 2 s after the last was opened",
         "g": f"{plan.size}; asked with {plan.size.asking} keys in turns",
+        "i": "all Bandari, started side by side",
+        "j": "proportional set size; bytes of the stream are those of its body as it was read",
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from tools.bench import full_store, streams, translated
+from tools.bench import cached, full_store, keeping, streams, translated
 from tools.bench.figures import Results, Spread, difference, ratio
 
 JUDGED: Final = "128 connections"
@@ -61,16 +61,47 @@ def _dearest_translation(results: Results) -> Spread | None:
     base = results.find("e", translated.VARIANT, translated.BASE.name)
     names = [pair.name for pair in translated.PAIRS if pair.is_translated]
     cells = [results.find("e", translated.VARIANT, name) for name in names]
-    ratios = [ratio(cell, base, "cpu_us_per_event") for cell in cells if cell is not None]
-    found = [spread for spread in ratios if spread is not None]
-    if not found or len(found) < len(ratios):
-        return None
-    return max(found, key=lambda spread: spread.median)
+    return _largest(ratio(cell, base, "cpu_us_per_event") for cell in cells if cell is not None)
 
 
 def _full_against_empty(results: Results) -> Spread | None:
     full, empty = (results.find("g", JUDGED, name) for name in (full_store.FULL, full_store.EMPTY))
     return ratio(full, empty, "requests_per_s")
+
+
+def _ready_to_resume(results: Results) -> Spread | None:
+    ready, off = (
+        results.find("i", keeping.VARIANT, name) for name in (keeping.DEFAULT, keeping.OFF)
+    )
+    return ratio(ready, off, "cpu_us_per_event")
+
+
+def _bytes_per_byte(results: Results) -> Spread | None:
+    """Of the recordings that take most."""
+    return _largest(
+        cell.spread("bytes_per_byte") for cell in results.cells.values() if cell.workload == "j"
+    )
+
+
+def _cached_against_relayed(results: Results) -> Spread | None:
+    """In the form that gains less."""
+    spreads = []
+    for form in cached.FORMS:
+        own, relayed = (results.find("k", form, name) for name in (cached.CACHED, cached.RELAYED))
+        spreads.append(ratio(own, relayed, "requests_per_s"))
+    found = [spread for spread in spreads if spread is not None]
+    if len(found) < len(spreads):
+        return None
+    return min(found, key=lambda spread: spread.median)
+
+
+def _largest(spreads: Iterable[Spread | None]) -> Spread | None:
+    """Nothing where there is none, or where one of them is missing."""
+    listed = list(spreads)
+    found = [spread for spread in listed if spread is not None]
+    if not found or len(found) < len(listed):
+        return None
+    return max(found, key=lambda spread: spread.median)
 
 
 def _own(workload: str, figure: str) -> Callable[[Results], Spread | None]:
@@ -100,5 +131,8 @@ BARS: Final = (
     ),
     Bar("(f) memory per open stream", 50, 20, "KB", True, _own("f", "kb_per_stream")),
     Bar("(g) full store against empty", 0.9, 1.0, "×", False, _full_against_empty),
+    Bar("(i) CPU per event, ready to resume against off", 1.1, 1.03, "×", True, _ready_to_resume),
+    Bar("(j) memory per byte of stream", 1.5, 1.2, "bytes", True, _bytes_per_byte),
+    Bar("(k) requests/s, cached against relayed", 1.5, 2.0, "×", False, _cached_against_relayed),
     Bar("idle memory, without the engine", 100, 60, "MB", True, _own("idle", "idle_mb")),
 )

@@ -88,14 +88,17 @@ def _nginx_proxy(setting: Setting) -> Iterator[Running]:
 
 
 def bandari(
-    launcher: str = "bandari", fill: own_house.Fill = own_house.one_customer
+    launcher: str = "bandari", fill: own_house.Fill = own_house.one_customer, more: str = ""
 ) -> Callable[[Setting], AbstractContextManager[Running]]:
-    """Bandari, started by that module, with what ``fill`` puts into its store."""
+    """Bandari, started by that module, with what ``fill`` puts into its store.
+
+    ``more`` is the end of its configuration file.
+    """
 
     @contextmanager
     def start(setting: Setting) -> Iterator[Running]:
         data, config = setting.folder / "data", setting.folder / "bench.toml"
-        config.write_text(own_house.configuration(setting.upstreams))
+        config.write_text(own_house.configuration(setting.upstreams, more))
         keys = fill(config, data)
         port = free_port()
         command = [

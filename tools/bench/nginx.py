@@ -1,6 +1,7 @@
 """nginx from the machine's package, in a directory of its own: the instant upstream, and the limit.
 
-The instant upstream answers every question with the same bytes, over plain HTTP and over TLS. The
+The instant upstream answers every question with the same bytes, over plain HTTP and over TLS, and
+below ``/streamed`` with the same in events. The
 limit is a bare reverse proxy with one worker: what relaying costs where nothing else is done.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench.processes import Process, free_port, running
-from tools.bench.question import ANSWER
+from tools.bench.question import ANSWER, STREAMED
 
 _MAIN = """\
 {user}
@@ -52,6 +53,10 @@ _INSTANT = """\
         ssl_protocols TLSv1.3;
         default_type application/json;
         location / {{ return 200 {answer}; }}
+        location /streamed/ {{
+            default_type text/event-stream;
+            return 200 {streamed};
+        }}
     }}"""
 
 _PROXY = """\
@@ -86,7 +91,11 @@ class Upstreams:
     authority: Path
 
     def base_url(self, name: str) -> str:
-        """The base URL of ``instant``, ``tls`` or ``streaming``, as configurations want it."""
+        """The base URL of ``instant``, ``streamed`` (which is ``instant``'s too), ``tls`` or
+        ``streaming``, as configurations want it.
+        """
+        if name == "streamed":
+            return f"http://127.0.0.1:{self.instant}/streamed/v1"
         port = {"instant": self.instant, "tls": self.tls, "streaming": self.streaming}[name]
         return f"https://localhost:{port}/v1" if name == "tls" else f"http://127.0.0.1:{port}/v1"
 
@@ -103,9 +112,9 @@ def instant_upstream(folder: Path, core: int) -> Iterator[tuple[int, int, Path]]
     """Its port, its port with TLS, and the certificate of the authority that signed for it."""
     _make_certificates(folder)
     plain, tls = free_port(), free_port()
-    # In nginx's configuration a backslash in quotes stays where it does not escape the quote.
-    answer = "'" + ANSWER.replace("'", "\\'") + "'"
-    server = _INSTANT.format(plain=plain, tls=tls, folder=folder, answer=answer)
+    server = _INSTANT.format(
+        plain=plain, tls=tls, folder=folder, answer=_quoted(ANSWER), streamed=_quoted(STREAMED)
+    )
     with _nginx(folder, server, core) as process:
         process.wait_for_port(plain)
         process.wait_for_port(tls)
@@ -145,6 +154,11 @@ def _nginx(folder: Path, servers: str, core: int) -> Iterator[Process]:
     command = ["nginx", "-e", str(log), "-p", str(folder), "-c", str(config)]
     with running(command, core, folder / "nginx.log") as process:
         yield process
+
+
+def _quoted(text: str) -> str:
+    """For nginx's configuration: there a backslash stays where it does not escape the quote."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def _make_certificates(folder: Path) -> None:

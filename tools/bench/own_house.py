@@ -47,9 +47,15 @@ protocol = "responses"
 base_url = "{streaming}"
 api_key = "none"
 max_connections = 4096
+[providers.streamed]
+base_url = "{streamed}"
+api_key = "none"
+max_connections = 4096
 [models.instant]
 targets = ["instant:instant"]
 context_window = 1000000
+[models.streamed]
+targets = ["streamed:streamed"]
 [models.tls]
 targets = ["tls:tls"]
 [models.paced]
@@ -60,16 +66,24 @@ targets = ["streaming-messages:paced"]
 targets = ["streaming-responses:paced"]
 [models.idle]
 targets = ["streaming:idle"]
+[models.short]
+targets = ["streaming:short"]
+[models.long]
+targets = ["streaming:long"]
+[models.held-short]
+targets = ["streaming:held-short"]
+[models.held-long]
+targets = ["streaming:held-long"]
 """
 
 Fill = Callable[[Path, Path], tuple[str, ...]]
 """Puts customers into the store of (configuration, data directory); returns keys to ask with."""
 
 
-def configuration(upstreams: Upstreams) -> str:
-    """The configuration file. No model is the engine's, so that none is started."""
-    names = ("instant", "tls", "streaming")
-    return CONFIGURATION.format(**{name: upstreams.base_url(name) for name in names})
+def configuration(upstreams: Upstreams, more: str = "") -> str:
+    """The configuration file, ``more`` at its end. No model is the engine's: none is started."""
+    names = ("instant", "streamed", "tls", "streaming")
+    return CONFIGURATION.format(**{name: upstreams.base_url(name) for name in names}) + more
 
 
 def one_customer(config: Path, data: Path) -> tuple[str, ...]:

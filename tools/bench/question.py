@@ -33,6 +33,27 @@ ANSWER = json.dumps(
 )
 """What the instant upstream says to everything."""
 
+
+def _event(choices: list[dict[str, Any]], **more: Any) -> str:
+    head = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000}
+    return f"data: {json.dumps({**head, 'model': 'streamed', 'choices': choices, **more})}\n\n"
+
+
+def _delta(delta: Mapping[str, str], finish: str | None = None) -> list[dict[str, Any]]:
+    return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+
+
+STREAMED = "".join(
+    (
+        _event(_delta({"role": "assistant", "content": ""})),
+        *(_event(_delta({"content": text})) for text in ("Good", " morning", " to", " you")),
+        _event(_delta({}, "stop")),
+        _event([], usage=json.loads(ANSWER)["usage"]),
+        "data: [DONE]\n\n",
+    )
+)
+"""The same in events."""
+
 SENTENCE = "The dhow leaves the harbour at dawn with a cargo of cloves. "
 
 
@@ -67,10 +88,10 @@ def large(model: str, characters: int = 100_000) -> bytes:
     return _body(model, (SENTENCE * (characters // len(SENTENCE) + 1))[:characters], {})
 
 
-def streaming(model: str) -> bytes:
+def streaming(model: str, content: str = "Tell me a story.") -> bytes:
     """A short question whose answer is to come in events, its usage with them."""
     more = {"stream": True, "stream_options": {"include_usage": True}}
-    return _body(model, "Tell me a story.", more)
+    return _body(model, content, more)
 
 
 def _body(model: str, content: str, more: Mapping[str, Any]) -> bytes:
@@ -105,4 +126,19 @@ def check_whole(body: bytes) -> None:
     except (ValueError, LookupError, TypeError) as error:
         raise WrongAnswer(f"not an answer: {body[:300]!r}") from error
     if text != "Good morning to you" or total != TOTAL_TOKENS:
+        raise WrongAnswer(f"another answer than the upstream's: {body[:300]!r}")
+
+
+def check_streamed(body: bytes) -> None:
+    """The same of an answer that came in events, with its usage."""
+    events = body.decode("utf-8", "replace").split("\n\n")
+    try:
+        chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+        text = "".join(delta.get("content") or "" for delta in deltas)
+        total = chunks[-1]["usage"]["total_tokens"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WrongAnswer(f"not an answer: {body[:300]!r}") from error
+    is_whole = events[-2:] == ["data: [DONE]", ""]
+    if text != "Good morning to you" or total != TOTAL_TOKENS or not is_whole:
         raise WrongAnswer(f"another answer than the upstream's: {body[:300]!r}")

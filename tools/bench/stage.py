@@ -205,6 +205,7 @@ def _progress(cell: Cell) -> str:
         "delay_p99_ms",
         "events_per_read",
         "kb_per_stream",
+        "bytes_per_byte",
         "idle_mb",
         "load_core_busy",
         "gateway_core_others",

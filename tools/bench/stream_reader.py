@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import re
 import statistics
@@ -39,8 +40,10 @@ class StreamFailed(Exception):
 class Task:
     """``streams`` connections, each of which asks for ``rounds`` answers, one after the other.
 
-    They begin evenly over ``stagger_s``, so that not all end at once. An answer has ``events``
-    events that carry a time.
+    They begin evenly over ``stagger_s``, so that not all end at once, and no more than ``at_once``
+    at a time. An answer has ``events`` events that carry a time; ``hold`` waits for no more. Where
+    there is a ``mark`` in headers and body, the number of the answer takes its place, in as many
+    digits, so that no two are asked alike.
     """
 
     url: str
@@ -51,14 +54,17 @@ class Task:
     stagger_s: float = 0.0
     events: int = 1
     hold: bool = False
+    at_once: int | None = None
+    mark: str = ""
 
 
 @dataclass
 class Outcome:
-    """All events that were read, in how many reads they came, and how old they were."""
+    """All events that were read, in how many reads and bytes they came, and how old they were."""
 
     events: int = 0
     reads: int = 0
+    size: int = 0
     answers: int = 0
     delays_ns: list[int] = field(default_factory=list)
 
@@ -68,6 +74,7 @@ class Outcome:
         return {
             "events": self.events,
             "events_per_read": self.events / self.reads,
+            "bytes": self.size,
             "answers": self.answers,
             "delay_p50_ms": cuts[49] / 1e6,
             "delay_p99_ms": cuts[98] / 1e6,
@@ -109,10 +116,13 @@ class EventScanner:
 
 
 class _Reading(asyncio.Protocol):
-    """One connection. ``ended`` is set when an answer is complete or never will be."""
+    """One connection. ``come`` is set when as many events as are ``awaited`` have come, and
+    ``ended`` when an answer is complete, or never will be.
+    """
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, awaited: int) -> None:
         self._outcome = outcome
+        self._awaited = awaited
         self._parser = httptools.HttpResponseParser(self)
         self._scanner = EventScanner()
         self._now_ns = 0
@@ -120,7 +130,7 @@ class _Reading(asyncio.Protocol):
         self._problem = b""
         self.failure: str | None = None
         self.seen = 0
-        self.first = asyncio.Event()
+        self.come = asyncio.Event()
         self.ended = asyncio.Event()
         self.transport: asyncio.Transport | None = None
 
@@ -133,7 +143,7 @@ class _Reading(asyncio.Protocol):
     def begin(self) -> None:
         """Expect another answer."""
         self.seen = 0
-        self.first.clear()
+        self.come.clear()
         self.ended.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -151,13 +161,14 @@ class _Reading(asyncio.Protocol):
         if status != 200:
             self._problem += piece
             return
+        self._outcome.size += len(piece)
         for sent_ns in self._scanner.feed(piece):
             self._outcome.delays_ns.append(self._now_ns - sent_ns)
             self._outcome.events += 1
             self._found += 1
             self.seen += 1
-        if self.seen:
-            self.first.set()
+        if self.seen >= self._awaited:
+            self.come.set()
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -171,14 +182,16 @@ class _Reading(asyncio.Protocol):
     def _fail(self, why: str) -> None:
         if self.failure is None:
             self.failure = why
-        self.first.set()
+        self.come.set()
         self.ended.set()
 
 
 async def read(task: Task, on_open: Any = None) -> Outcome:
     """Do the task. Raises ``StreamFailed``. ``on_open`` is awaited when held streams are open."""
     outcome = Outcome()
-    opening = asyncio.Semaphore(_OPENING_AT_ONCE if task.hold else task.streams)
+    at_once = task.at_once or (_OPENING_AT_ONCE if task.hold else task.streams)
+    opening = asyncio.Semaphore(at_once)
+    mark, numbers = task.mark.encode(), itertools.count()
     parts = urlsplit(task.url)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -189,15 +202,18 @@ async def read(task: Task, on_open: Any = None) -> Outcome:
     request = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body
     loop = asyncio.get_running_loop()
 
-    async def stream(number: int) -> asyncio.Transport | None:
+    async def stream(number: int) -> asyncio.Transport:
         await asyncio.sleep(number * task.stagger_s / task.streams)
         async with opening:
-            _, reading = await loop.create_connection(lambda: _Reading(outcome), host, port)
+            _, reading = await loop.create_connection(
+                lambda: _Reading(outcome, task.events), host, port
+            )
             assert reading.transport is not None
             for _ in range(task.rounds):
                 reading.begin()
-                reading.transport.write(request)
-                awaited = reading.first if task.hold else reading.ended
+                number_told = b"%0*d" % (len(mark), next(numbers))
+                reading.transport.write(request.replace(mark, number_told) if mark else request)
+                awaited = reading.come if task.hold else reading.ended
                 try:
                     async with asyncio.timeout(ANSWER_TIMEOUT_S):
                         await awaited.wait()
@@ -218,9 +234,11 @@ async def read(task: Task, on_open: Any = None) -> Outcome:
     held = await asyncio.gather(*map(stream, range(task.streams)))
     if task.hold and on_open is not None:
         await on_open()
-        broken = sum(1 for transport in held if transport is None or transport.is_closing())
+        broken = sum(1 for transport in held if transport.is_closing())
         if broken:
             raise StreamFailed(f"{broken} of {task.streams} streams did not stay open")
+    for transport in held:
+        transport.close()
     return outcome
 
 

@@ -5,8 +5,9 @@
 Asked for the model ``paced``, it sends ``EVENTS`` events ``INTERVAL_S`` apart, then what the
 protocol ends with. Every event says in its text when it was sent, as the machine's monotonic
 clock in nanoseconds between ``@`` and ``;``, so that whoever reads it knows how long it was on its
-way. Asked for ``idle``, it sends one event and then nothing. Answers that do not stream are not
-its business; what the protocols look like is ``paced_answers``'.
+way. Asked for a model of ``AT_ONCE``, it sends that model's events all at once. Asked for ``idle``,
+or for ``held-`` and a model of ``AT_ONCE``, it sends one event, or those, and then nothing. Answers
+that do not stream are not its business; what the protocols look like is ``paced_answers``'.
 
 The streams are spread over the interval, so that it does not send all of them at once: the
 smallest step of its clock is a millisecond.
@@ -26,9 +27,14 @@ from tools.bench.paced_answers import ANSWERS, PacedAnswer, text_of
 
 EVENTS: Final = 100
 INTERVAL_S: Final = 0.010
+AT_ONCE: Final = {"idle": 1, "short": 100, "long": 2_000}
+"""Events, by the model's name."""
+
+HELD: Final = "held-"
 _SPREAD: Final = 0.618
 """The golden ratio's fraction: any number of phases made with it lies evenly."""
 
+_ENDING: Final = ("short", "long")
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -40,7 +46,7 @@ def chunks(frames: Iterable[bytes]) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames)
 
 
-class _Streaming(asyncio.Protocol):
+class Streaming(asyncio.Protocol):
     streams = 0
 
     def __init__(self) -> None:
@@ -75,11 +81,12 @@ class _Streaming(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(_HEAD + chunks(answer.opening))
         self._texts = []
-        if model == "idle":
-            self._say(answer, self._transport)
+        kind = model.removeprefix(HELD)
+        if kind in AT_ONCE:
+            self._say_at_once(answer, self._transport, AT_ONCE[kind], ends=model in _ENDING)
             return
-        _Streaming.streams += 1
-        begin = self._loop.time() + (_Streaming.streams * _SPREAD % 1) * INTERVAL_S
+        Streaming.streams += 1
+        begin = self._loop.time() + (Streaming.streams * _SPREAD % 1) * INTERVAL_S
         self._schedule(answer, begin)
 
     def _schedule(self, answer: PacedAnswer, begin: float) -> None:
@@ -95,6 +102,16 @@ class _Streaming(asyncio.Protocol):
         self._say(answer, self._transport)
         self._schedule(answer, begin)
 
+    def _say_at_once(
+        self, answer: PacedAnswer, transport: asyncio.Transport, events: int, *, ends: bool
+    ) -> None:
+        now_ns = time.monotonic_ns()
+        texts = [text_of(now_ns + number) for number in range(events)]  # no two at the same time
+        frames = [answer.event(number, text) for number, text in enumerate(texts)]
+        transport.write(chunks(frames))
+        if ends:
+            transport.write(chunks(answer.ending(texts)) + b"0\r\n\r\n")
+
     def _say(self, answer: PacedAnswer, transport: asyncio.Transport) -> None:
         text = text_of(time.monotonic_ns())
         transport.write(chunks((answer.event(len(self._texts), text),)))
@@ -103,7 +120,7 @@ class _Streaming(asyncio.Protocol):
 
 async def _serve(port: int) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Streaming, "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(Streaming, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 

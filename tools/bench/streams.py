@@ -105,17 +105,31 @@ def unused(stage: Stage, gateways: Sequence[Gateway]) -> None:
                 stage.take_turns("idle", "after one answer", measures, repeats=1)
 
 
-def _settled(subject: Running) -> Sample:
+def settled_bytes(subject: Running) -> int:
+    """What it holds a little later."""
     time.sleep(_SETTLE_S)
     subject.process.check()
-    return {"idle_mb": subject.process.resident_bytes() / 1e6}
+    return subject.process.resident_bytes()
+
+
+def _settled(subject: Running) -> Sample:
+    return {"idle_mb": settled_bytes(subject) / 1e6}
 
 
 def _memory(stage: Stage, subject: Running, streams: int) -> Sample:
-    time.sleep(_SETTLE_S)
-    before = subject.process.resident_bytes()
+    before = settled_bytes(subject)
     asked = subject.question("idle", _body("idle"))
     task = Task(asked.url, asked.all_headers(), asked.body.decode(), streams, hold=True)
+    after, _ = hold(stage, subject, task)
+    return {
+        "kb_per_stream": (after - before) / streams / 1e3,
+        "before_mb": before / 1e6,
+        "after_mb": after / 1e6,
+    }
+
+
+def hold(stage: Stage, subject: Running, task: Task) -> tuple[int, Sample]:
+    """What the subject holds while all these streams are open; then what their reader says."""
     with subprocess.Popen(
         pinned(stage.cores.load, _READER),
         stdin=subprocess.PIPE,
@@ -130,27 +144,29 @@ def _memory(stage: Stage, subject: Running, streams: int) -> Sample:
             reader.stdin.write(stream_reader.spell(task))
             reader.stdin.flush()
             _outcome(reader.stdout.readline())
-            time.sleep(_SETTLE_S)
-            after = subject.process.resident_bytes()
+            held = settled_bytes(subject)
             reader.stdin.close()
-            _outcome(reader.stdout.readline())
+            return held, _outcome(reader.stdout.readline())
         finally:
             reader.kill()
-    return {
-        "kb_per_stream": (after - before) / streams / 1e3,
-        "before_mb": before / 1e6,
-        "after_mb": after / 1e6,
-    }
 
 
 def _task(subject: Running, streams: int, rounds: int) -> Task:
     return task_of(subject.question("paced", _body("paced")), streams, rounds)
 
 
-def task_of(asked: Question, streams: int, rounds: int) -> Task:
+def task_of(asked: Question, streams: int, rounds: int, mark: str = "") -> Task:
     """Streams that are read to their ends, each ``rounds`` times, and begin evenly over one."""
-    headers, body = asked.all_headers(), asked.body.decode()
-    return Task(asked.url, headers, body, streams, rounds, stagger_s=_LENGTH_S, events=EVENTS)
+    return Task(
+        asked.url,
+        asked.all_headers(),
+        asked.body.decode(),
+        streams,
+        rounds,
+        stagger_s=_LENGTH_S,
+        events=EVENTS,
+        mark=mark,
+    )
 
 
 def _body(model: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tools.bench import streams, translated
+from tools.bench import cached, keeping, streams, translated
 from tools.bench.bars import BARS, Bar
 from tools.bench.figures import Cell, Results, Spread, difference, ratio
 from tools.bench.full_store import EMPTY
@@ -113,6 +113,15 @@ _COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
         _figure("MB before", "before_mb"),
         _figure("MB with them", "after_mb"),
     ),
+    ("i", ""): (*_per_event(keeping.OFF), _COMMIT),
+    ("j", ""): (
+        _figure("bytes per byte", "bytes_per_byte"),
+        _figure("KB of stream", "stream_kb"),
+        _figure("KB of memory", "kb_per_stream"),
+        _figure("MB before", "before_mb"),
+        _figure("MB with them", "after_mb"),
+    ),
+    ("k", ""): _rates(cached.RELAYED),
     ("idle", ""): (_figure("MB", "idle_mb"),),
     ("h", ""): (
         _figure("tokens/s", "tokens_per_s"),
@@ -139,6 +148,9 @@ TITLES: Final = {
     "f": "(f) open streams that are idle",
     "g": "(g) whole answers with a store that is full",
     "h": "(h) the engine in the box",
+    "i": "(i) streams of (b) that can be read again",
+    "j": "(j) memory of recordings",
+    "k": "(k) answers from the cache, 128 connections",
     "idle": "memory without the engine",
     "books": "what the books add to one answer",
 }

@@ -44,6 +44,10 @@ class GrantingLedger:
         self._holds[hold.id] = hold
         return Placement(True, Wallet(1, hold.account_id, hold.asset, PLENTY, hold.amount))
 
+    async def charge(self, hold: Hold, charge: Charge) -> Receipt | Placement:
+        await self.place(hold)
+        return await self.post(charge)
+
     async def extend(self, hold_id: str, amount: int, least: int) -> int:
         return amount if hold_id in self._holds else 0
 
@@ -72,9 +76,10 @@ class GrantingLedger:
             end_user=hold.end_user,
             finish_reason=charge.finish_reason,
             reasoning_effort=charge.reasoning_effort,
+            repeated_tokens=charge.repeated_tokens,
         )
 
-    async def void(self, hold_id: str) -> None:
+    async def void(self, hold_id: str, recording_id: str | None = None) -> None:
         self._end(hold_id)
 
     async def experience(self) -> Mapping[str, Experience]:

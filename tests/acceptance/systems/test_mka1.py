@@ -114,6 +114,32 @@ def test_its_own_sdk(mka1: Bandari, key: str) -> None:
     assert receipt["end_user"] == "mteja-1"
 
 
+def test_a_request_is_resumed_behind_the_last_chunk(mka1: Bandari, key: str) -> None:
+    """The same request again with the index of the last chunk: nothing is generated or charged."""
+    body = DOCUMENTED | {"temperature": 0.71}
+    answer = asked(mka1, key, STREAM, body)
+    receipts = mka1.query("SELECT count(*) AS receipts FROM receipts")
+    for last in (0, 3):
+        rest = asked(mka1, key, STREAM, body, "-H", f"x-last-chunk-index: {last}")
+        assert rest.headers["x-bandari-replayed"] == "true"
+        assert rest.headers["x-bandari-receipt"] == answer.headers["x-bandari-receipt"]
+        assert rest.events == [answer.events[0], *answer.events[last + 2 :]]
+    assert mka1.query("SELECT count(*) AS receipts FROM receipts") == receipts
+    unknown = asked(mka1, key, STREAM, body | {"seed": 7}, "-H", "x-last-chunk-index: 0")
+    assert (unknown.status, unknown.body["code"]) == (409, "CONFLICT")
+    wrong = asked(mka1, key, STREAM, body, "-H", "x-last-chunk-index: third")
+    assert (wrong.status, wrong.body["data"]["param"]) == (400, "x-last-chunk-index")
+
+
+def test_responses_are_cached_for_who_asks_for_it(mka1: Bandari, key: str) -> None:
+    body, cached = DOCUMENTED | {"temperature": 0.72}, ("-H", "x-bandari-cache: use")
+    first, again = (asked(mka1, key, STREAM, body, *cached) for _ in range(2))
+    assert [answer.headers["x-bandari-cache"] for answer in (first, again)] == ["miss", "hit"]
+    assert text_of(first.chunks[:-1]) == text_of(again.chunks[:-1])
+    assert mka1.receipt(again.headers["x-bandari-receipt"])["amount"] == 0
+    assert "x-bandari-cache" not in asked(mka1, key, STREAM, body).headers
+
+
 def test_the_successor_and_the_neighbours(mka1: Bandari, key: str) -> None:
     body = {"model": MODEL, "input": "What is the capital of France?"}
     response = asked(mka1, key, f"{BASE}/responses", body)

@@ -16,6 +16,7 @@ from bandari.domain.accounts import AccountPolicy
 from bandari.domain.allowance import Limits, Quota
 from bandari.domain.faults import OwnFault
 from bandari.domain.keys import ApiKey, FoundKey, KeyPolicy, Scope
+from bandari.domain.recordings import CacheUse
 
 POLICY = KeyPolicy(
     scopes=(Scope.MESSAGES, Scope.USAGE),
@@ -24,6 +25,9 @@ POLICY = KeyPolicy(
     limits=Limits(tokens_per_day=7),
     networks=("10.0.0.0/8",),
     expires_ms=99,
+    resume_window_s=0,
+    cache=CacheUse.OFF,
+    cache_ttl_s=60,
 )
 OLD, NEW, NEWER = b"o" * 32, b"n" * 32, b"m" * 32
 

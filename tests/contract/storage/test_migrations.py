@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy
+from msgspec.structs import replace
 from tests.contract.storage.books import BY
 from tests.support import former_books
 from tests.support.clock import SetClock
@@ -13,7 +14,7 @@ from bandari.adapters.storage import open_store
 from bandari.adapters.storage.migrate import upgrade
 from bandari.adapters.storage.store import open_database
 from bandari.domain.ledger import Count, Ending, Line, TransactionKind
-from bandari.domain.pricing import FULL_PRICE
+from bandari.domain.pricing import FULL_PRICE, token_card
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.upkeep import settle_dead_holds
 
@@ -69,6 +70,17 @@ async def test_former_books_are_at_full_price_and_of_the_accounts_own(empty_url:
             assert (hold.sub_wallet, hold.price_ratio, card.ratio) == ("", FULL_PRICE, FULL_PRICE)
 
 
+async def test_former_receipts_repeat_nothing_and_former_prices_ask_nothing_for_it(
+    empty_url: str,
+) -> None:
+    former_books.write_former_books(empty_url)
+    async with open_store(empty_url) as store:
+        receipt = await store.ledger.receipt(RECEIPT)
+        assert receipt is not None
+        assert receipt.repeated_tokens == 0
+        assert await store.rate_cards.pin([token_card("m")]) == [replace(token_card("m"), id=1)]
+
+
 async def test_wallets_keep_what_guards_them_and_what_points_at_them(empty_url: str) -> None:
     """On SQLite their table is made anew."""
     former_books.write_former_books(empty_url)
@@ -120,5 +132,6 @@ def test_what_has_been_appended_is_not_written_again(empty_url: str) -> None:
         return [*rows]
 
     before = places()
-    upgrade(database, "0004")
-    assert places() == before
+    for revision in ("0004", "0005"):
+        upgrade(database, revision)
+        assert places() == before

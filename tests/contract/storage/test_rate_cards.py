@@ -33,6 +33,7 @@ async def test_the_same_prices_are_the_same_version(store: Store) -> None:
         "cache_write_per_million",
         "output_per_million",
         "per_request",
+        "cache_hit_per_million",
     ],
 )
 async def test_any_changed_price_is_a_new_version(store: Store, price: str) -> None:

@@ -458,7 +458,7 @@ async def test_the_ledger_is_none_of_their_business(books: Books) -> None:
 async def test_a_backup_has_those_of_its_moment(
     books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "PAGE_RESPONSES", 2)
+    monkeypatch.setattr(backup, "PAGE_KEPT", 2)
     place = Place(books.store.responses, books.account.id, 0, books.epoch, die=_nobody)
     responses = await place.save_chain(5, frames=ALL_BYTES)
     loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """Holds and charges that share a transaction: each ends as it would have by itself.
 
-The order in which they take effect: charges, holds, then everything else as it came.
+The order in which they take effect: charges, what is charged outright, holds, then everything else
+as it came. Of those that claim one Idempotency-Key the second comes after all that claim it first.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from tests.contract.storage.books import BY, Books, a_count, charge, open_books
 from bandari.adapters.storage import Store, open_store
 from bandari.adapters.storage.database import Connection
 from bandari.domain.faults import OwnFault
-from bandari.domain.ledger import MAX_AMOUNT, Hold, Receipt, RunningCount
+from bandari.domain.ledger import MAX_AMOUNT, Charge, Hold, Receipt, RunningCount
 from bandari.domain.pricing import TOKEN, PriceRatio
+from bandari.domain.recordings import FrameGroup, OpenedRecording, RecordingEnd
 from bandari.service.ports import HoldAlreadyEnded, Placement
 
 MAX_INTEGER = 2**63 - 1
@@ -39,6 +41,8 @@ _TABLES = {
     "transactions": "id",
     "postings": "transaction_id, position",
     "receipts": "id",
+    "recordings": "id",
+    "recording_frames": "recording_id, position",
 }
 
 Writes = Sequence[Callable[[], Awaitable[Any]]]
@@ -85,7 +89,24 @@ class Step(NamedTuple):
 
     @property
     def turn(self) -> int:
-        return {"post": 0, "place": 1}.get(self.name, 2)
+        return {"post": 0, "charge": 1, "place": 2}.get(self.name, 3)
+
+    @property
+    def idempotency_key(self) -> str | None:
+        return f"key {self.number % 2}" if self.number in KEYED else None
+
+
+def _in_order(steps: Sequence[Step]) -> list[tuple[int, Step]]:
+    """The steps with their places, in the order in which they take effect."""
+    claims: dict[str | None, int] = {}
+    ordered: list[tuple[int, int, tuple[int, Step]]] = []
+    for at, step in sorted(enumerate(steps), key=lambda numbered: numbered[1].turn):
+        round_ = 0
+        if step.turn in (1, 2) and step.number in RECORDED:
+            claim = step.idempotency_key or str(step.number)
+            round_ = claims[claim] = claims.get(claim, -1) + 1
+        ordered.append((round_ if step.turn < 3 else len(steps), step.turn, (at, step)))
+    return [numbered for _, _, numbered in sorted(ordered, key=lambda one: one[:2])]
 
 
 def _each_placed_once(steps: list[Step]) -> list[Step]:
@@ -101,17 +122,21 @@ def _each_placed_once(steps: list[Step]) -> list[Step]:
 
 
 END_USER = "é\n"
-OPEN, NEW = range(5), range(5, 9)
-"""Numbers of holds that are open before (if there was money), and of those that are placed."""
+OPEN, NEW, OUTRIGHT = range(5), range(5, 11), range(11, 17)
+"""Numbers of holds that are open before (if there was money), of those that are placed, and of
+those that are charged outright."""
+KEYED = (0, 7, 8, 9, 13, 14, 15)
+RECORDED = (*KEYED, 1, 10, 16)
 AMOUNTS = st.integers(0, 130)
 STEPS = st.lists(
     st.one_of(
         st.builds(
             Step,
             st.sampled_from(("post", "post", "extend", "count", "void")),
-            st.integers(0, 9),
+            st.integers(0, 11),
             AMOUNTS,
         ),
+        st.builds(Step, st.just("charge"), st.sampled_from(OUTRIGHT), AMOUNTS),
         st.builds(Step, st.just("place"), st.sampled_from(NEW), AMOUNTS),
     ),
     min_size=2,
@@ -138,7 +163,44 @@ class Side:
             counted=a_count(number, 1) if number % 4 == 3 else None,
             sub_wallet=("", "", END_USER, "nobody")[number // 2 % 4],
             price_ratio=(PriceRatio(), PriceRatio(2, 3))[number % 2],
+            recording=self.recording(number, books) if number in RECORDED else None,
         )
+
+    def recording(self, number: int, books: Books) -> OpenedRecording:
+        return OpenedRecording(
+            id=self.recording_id(number),
+            account_id=self.customers[0].account.id,
+            surface="chat_completions",
+            is_streaming=number % 2 == 0,
+            created_ms=number,
+            expires_ms=number + (1 if number in OPEN else 1_000),
+            digest=bytes([number]) * 32,
+            end_user=END_USER,
+            idempotency_key=Step("", number, 0).idempotency_key,
+        )
+
+    def recording_id(self, number: int) -> str:
+        return f"str_{self.prefix}-{number}"
+
+    def frames(self, number: int, at: int) -> FrameGroup:
+        return FrameGroup(self.recording_id(number), at % 3, b"x" * (at % 5))
+
+    def charge(self, number: int, amount: int, at: int) -> Charge:
+        return charge(
+            f"{self.prefix}-{number}",
+            amount,
+            count=a_count(at, amount),
+            target=f"target {at}",
+            ended_ms=at,
+            finish_reason=None if at % 2 else "stop",
+            repeated_tokens=at,
+            recording=self.end(number, at) if number in RECORDED else None,
+        )
+
+    def end(self, number: int, at: int) -> RecordingEnd:
+        # Those that are open have expired by the time at which the others begin, and stay so.
+        expires_ms = 1 if number in OPEN else at
+        return RecordingEnd(last=self.frames(number, at), expires_ms=expires_ms)
 
     def write(self, at: int, step: Step) -> Callable[[], Awaitable[Any]]:
         ledger, hold_id = self.store.ledger, f"{self.prefix}-{step.number}"
@@ -148,23 +210,25 @@ class Side:
                 case "place":
                     return await ledger.place(self.hold(step.number, step.amount))
                 case "post":
-                    ended = charge(
-                        hold_id,
-                        step.amount,
-                        count=a_count(at, step.amount),
-                        target=f"target {at}",
-                        ended_ms=at,
-                        finish_reason=None if at % 2 else "stop",
-                    )
-                    receipt = await ledger.post(ended)
+                    receipt = await ledger.post(self.charge(step.number, step.amount, at))
                     # The customers' names differ from one test to the next.
                     return msgspec.structs.replace(receipt, account="")
+                case "charge":
+                    outcome = await ledger.charge(
+                        self.hold(step.number, step.amount),
+                        self.charge(step.number, step.amount, at),
+                    )
+                    if isinstance(outcome, Placement):
+                        return outcome
+                    return msgspec.structs.replace(outcome, account="")
                 case "extend":
                     return await ledger.extend(hold_id, step.amount, step.amount // 2)
                 case "count":
-                    return await ledger.count([RunningCount(hold_id, a_count(at, step.amount))])
+                    frames = self.frames(step.number, at) if step.number in RECORDED else None
+                    count = RunningCount(hold_id, a_count(at, step.amount), frames)
+                    return await ledger.count([count])
                 case _:
-                    return await ledger.void(hold_id)
+                    return await ledger.void(hold_id, self.recording_id(step.number))
 
         return write
 
@@ -236,7 +300,7 @@ def test_a_batch_does_what_its_writes_do_one_by_one(
         results = await all_at_once(one.store, [one.write(*step) for step in numbered])
         assert opened.sizes == [1, len(steps)]
 
-        in_order = sorted(numbered, key=lambda step: step[1].turn)
+        in_order = _in_order(steps)
         expected = await one_by_one([two.write(*step) for step in in_order])
         for (at, step), wanted in zip(in_order, expected, strict=True):
             if isinstance(wanted, Exception):

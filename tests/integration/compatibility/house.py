@@ -122,6 +122,7 @@ class Crossing:
                     responses=StoredResponses(
                         ResponsesInMemory(), house.clock, epoch=1, retention_ms=60_000
                     ),
+                    streams=house.streams(),
                     models=house.models,
                     metrics=house.metrics,
                     settings=ChatSettings(),

@@ -28,6 +28,7 @@ from bandari.config import Overrides, Settings, load
 from bandari.domain.audit_log import Actor, AuditEntry
 from bandari.domain.faults import ModelNotFound, StoreUnavailable
 from bandari.domain.pricing import PriceRatio, RateCard
+from bandari.domain.recordings import CacheUse
 from bandari.service.reloading import Changes, ReloadOutcome
 
 AMINA = Actor("amina", "req_1")
@@ -171,6 +172,25 @@ async def test_models_are_those_of_the_file_and_a_new_price_is_a_new_version(ser
     await server.reload(BEFORE)
     assert models.find("n").rate_cards == (kept,)
     assert models.find("m").rate_cards[0].version == 3
+
+
+async def test_what_models_say_of_the_cache_is_taken_over(server):
+    """[streams] and [cache] are the server's own; what a model says is not."""
+    cached = BEFORE.replace(
+        "output_per_million = 2 }",
+        'output_per_million = 2, cache_hit_per_million = 7 }\ncache = "use"\ncache_ttl_s = 60',
+    )
+    outcome = await server.reload(cached)
+    assert (outcome.models.changed, outcome.needs_restart) == (("m",), ())
+    model = server.built.house.models.find("m")
+    assert (model.cache, model.cache_ttl_s) == (CacheUse.USE, 60)
+    assert [(card.version, card.cache_hit_per_million) for card in model.rate_cards] == [(2, 7)]
+    (entry,) = await server.entries()
+    told = [msgspec.json.decode(each)["models"]["m"] for each in (entry.before, entry.after)]
+    assert [each["cache"] for each in told] == ["off", "use"]
+    assert [each["cache_ttl_s"] for each in told] == [None, 60]
+    prices = [each["prices"]["TOKEN"]["cache_hit_per_million"] for each in told]
+    assert prices == [0, 7]
 
 
 async def test_providers_stay_where_their_settings_do(server):
@@ -355,6 +375,11 @@ async def test_what_needs_a_restart_is_told_and_stays(server, caplog):
     slots = 9
     [responses]
     retention_days = 7
+    [streams]
+    keep = "database"
+    resume_window_s = { messages = 5 }
+    [cache]
+    ttl_s = 9
     [store]
     url = "sqlite:////tmp/elsewhere.db"
     """
@@ -363,6 +388,9 @@ async def test_what_needs_a_restart_is_told_and_stays(server, caplog):
         "server.trusted_proxies",
         "engine.slots",
         "responses.retention_days",
+        "streams.keep",
+        "streams.resume_window_s",
+        "cache.ttl_s",
         "store.url",
         "key_prefix",
     )

@@ -13,6 +13,7 @@ from bandari.domain import keys
 from bandari.domain.accounts import AccountPolicy
 from bandari.domain.allowance import Limits, Quota
 from bandari.domain.keys import KeyPolicy, Scope
+from bandari.domain.recordings import CacheUse
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -150,6 +151,31 @@ def test_a_key_may_do_what_is_said(bandari, store, amina):
     )
 
 
+def test_a_key_has_its_window_and_its_cache(bandari, store, amina):
+    said = ("--resume-window", "30", "--cache", "use", "--cache-ttl", "600")
+    assert bandari("key", "create", "amina", *said)[0] == 0
+    assert store.all_keys[0][1].policy == KeyPolicy(
+        resume_window_s=30, cache=CacheUse.USE, cache_ttl_s=600
+    )
+    shown = bandari("key", "show", "1")[1]
+    assert "may       resume_window_s=30 cache=use cache_ttl_s=600\n" in shown
+    told = json.loads(bandari("key", "show", "1", "--json")[1])
+    assert told["policy"] == {"resume_window_s": 30, "cache": "use", "cache_ttl_s": 600}
+    # Nothing at all is something else than nothing said.
+    bandari("key", "set", "1", "--resume-window", "0", "--cache", "off")
+    assert store.all_keys[0][1].policy == KeyPolicy(
+        resume_window_s=0, cache=CacheUse.OFF, cache_ttl_s=600
+    )
+    bandari("key", "set", "1", "--resume-window", "none", "--cache", "none", "--cache-ttl", "none")
+    assert store.all_keys[0][1].policy == KeyPolicy()
+
+
+@pytest.mark.parametrize("use", CacheUse)
+def test_a_key_may_have_any_use_of_the_cache(bandari, store, amina, use):
+    assert bandari("key", "create", "amina", "--cache", use.value)[0] == 0
+    assert store.all_keys[0][1].policy.cache is use
+
+
 def test_a_policy_may_come_as_a_file_and_the_options_win(bandari, store, amina, tmp_path, typed):
     document = b'{"limits": {"tokens_per_hour": 5, "tokens_per_day": 6}, "models": ["m"]}'
     (tmp_path / "p.json").write_bytes(document)
@@ -249,6 +275,11 @@ def test_keys_are_listed_page_by_page(bandari, amina):
         (("--expires", "3000-01-01"), 1, "'policy.expires_ms' must be before the year 3000"),
         (("--expires", "9999-12-31T23:00-05:00"), 1, "'policy.expires_ms' must be before"),
         (("--policy", "none.json"), 1, "none.json: No such file"),
+        (("--resume-window", "86401"), 1, "'resume_window_s' must be an integer from 0 to 86400"),
+        (("--resume-window", "-1"), 1, "'resume_window_s' must be an integer from 0 to 86400"),
+        (("--resume-window", "1m"), 2, "Invalid value for --resume-window: '1m' is not a whole"),
+        (("--cache", "yes"), 2, "Invalid value"),
+        (("--cache-ttl", "0"), 1, "'cache_ttl_s' must be an integer from 1 to 31536000, and is 0"),
         (("--group", "studens"), 1, "There is no group 'studens'; known: default."),
     ],
 )

@@ -23,3 +23,15 @@ def test_a_price_ratio_is_shown(bandari, store, ratio, said):
 def test_the_full_price_needs_no_words(bandari, store):
     store.receipts["rcpt_1"] = RECEIPT
     assert "ratio" not in bandari("receipt", "show", "rcpt_1")[1]
+
+
+def test_what_was_repeated_is_shown(bandari, store):
+    store.receipts["rcpt_1"] = replace(RECEIPT, repeated_tokens=70)
+    _, out, _ = bandari("receipt", "show", "rcpt_1")
+    assert "repeated          70 tokens of an answer that was kept\n" in out
+    assert json.loads(bandari("receipt", "show", "rcpt_1", "--json")[1])["repeated_tokens"] == 70
+
+
+def test_an_answer_that_was_generated_repeats_nothing(bandari, store):
+    store.receipts["rcpt_1"] = RECEIPT
+    assert "repeated" not in bandari("receipt", "show", "rcpt_1")[1]

@@ -8,6 +8,7 @@ from bandari.domain.accounts import AccountPolicy
 from bandari.domain.allowance import Limits, Quota
 from bandari.domain.faults import InvalidValue, UnsupportedField
 from bandari.domain.keys import KeyPolicy, Scope
+from bandari.domain.recordings import CacheUse
 from bandari.service.policies import policy_from
 
 
@@ -20,6 +21,9 @@ def test_a_policy_says_what_json_says():
             "limits": {"tokens_per_day": 7, "spend_per_month": {"KES": 5}},
             "networks": ["10.0.0.0/8", "192.0.2.7", "2001:DB8::/32", "0.0.0.0/0"],
             "expires_ms": 5,
+            "resume_window_s": 0,
+            "cache": "refresh",
+            "cache_ttl_s": 31_536_000,
         },
         KeyPolicy,
     ) == KeyPolicy(
@@ -29,6 +33,9 @@ def test_a_policy_says_what_json_says():
         limits=Limits(tokens_per_day=7, spend_per_month={"KES": 5}),
         networks=("10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "0.0.0.0/0"),
         expires_ms=5,
+        resume_window_s=0,
+        cache=CacheUse.REFRESH,
+        cache_ttl_s=31_536_000,
     )
     assert policy_from({"is_suspended": True}, AccountPolicy) == AccountPolicy(is_suspended=True)
     assert policy_from({}, Limits) == Limits()
@@ -40,8 +47,14 @@ def test_what_is_not_said_is_as_before_and_null_is_the_default():
         quota=Quota(lifetime=1, per_day=2),
         limits=Limits(requests_per_day=3, spend_per_day={"KES": 4, "USD": 5}),
         networks=("10.0.0.0/8",),
+        resume_window_s=30,
+        cache=CacheUse.USE,
+        cache_ttl_s=60,
     )
     said = {
+        "resume_window_s": None,
+        "cache": None,
+        "cache_ttl_s": 90,
         "models": None,
         "quota": {"per_day": 20},
         "limits": {"requests_per_day": None, "spend_per_day": {"KES": None, "TOKEN": 6}},
@@ -50,6 +63,7 @@ def test_what_is_not_said_is_as_before_and_null_is_the_default():
         quota=Quota(lifetime=1, per_day=20),
         limits=Limits(spend_per_day={"USD": 5, "TOKEN": 6}),
         networks=("10.0.0.0/8",),
+        cache_ttl_s=90,
     )
     assert policy_from({"limits": None}, KeyPolicy, onto=before).limits == Limits()
     assert policy_from({}, KeyPolicy, onto=before) == before
@@ -94,6 +108,14 @@ def test_what_is_not_said_is_as_before_and_null_is_the_default():
         ({"networks": ["example.com"]}, "p.networks[0]", "must be a network like"),
         ({"networks": [""]}, "p.networks[0]", "must be a network like"),
         ({"expires_ms": "soon"}, "p.expires_ms", "must be an integer, and is 'soon'"),
+        ({"resume_window_s": -1}, "p.resume_window_s", "an integer from 0 to 86400, and is -1"),
+        ({"resume_window_s": 86_401}, "p.resume_window_s", "an integer from 0 to 86400"),
+        ({"resume_window_s": "cancel"}, "p.resume_window_s", "and is 'cancel'"),
+        ({"resume_window_s": True}, "p.resume_window_s", "and is true"),
+        ({"cache": "yes"}, "p.cache", "one of use, only, refresh, off, and is 'yes'"),
+        ({"cache": True}, "p.cache", "and is true"),
+        ({"cache_ttl_s": 0}, "p.cache_ttl_s", "an integer from 1 to 31536000, and is 0"),
+        ({"cache_ttl_s": 31_536_001}, "p.cache_ttl_s", "an integer from 1 to 31536000"),
     ],
 )
 def test_what_a_policy_may_not_say(document, param, message):

@@ -102,11 +102,11 @@ async def test_the_target_and_what_it_ignores_are_known_from_the_first_event_on(
     house = SmallHouse(upstream(gate, text("a"), Gate(), ignored=("top_a",)))
     generation = await house.begin(a_request())
     await gate.reached.wait()
-    assert (generation.target, generation.ignored) == (None, ())
+    assert (generation.target, generation.recording.about.ignored) == (None, ())
     gate.open()
     await generation.recording.reader().read()
     assert str(generation.target) == "acme:acme-1"
-    assert generation.ignored == ("top_a",)
+    assert generation.recording.about.ignored == ("top_a",)
     generation.stop(Ending.CLIENT_LEFT)
     await ended(generation, house.books)
 
@@ -391,7 +391,8 @@ async def test_a_wallet_that_runs_out_ends_the_answer_with_length_charged_to_the
     words = [(text("x"), counted(number, prompt=10)) for number in range(1, 3000)]
     house = house_with(*words, balance=4000)
     generation = await house.begin(a_request(max_tokens=4096))
-    assert generation.max_tokens is not None  # shortened, and the upstream was told so
+    # Shortened, and the upstream was told so.
+    assert generation.recording.about.max_tokens is not None
     assert house.upstreams["acme"].calls == []
     house.books.credit(1, "TOKEN", -house.books.wallet().free)  # somebody else spends the rest
     done = await ended(generation, house.books)
@@ -407,7 +408,7 @@ async def test_a_wallet_that_runs_out_ends_the_answer_with_length_charged_to_the
 async def test_the_upstream_is_given_the_limit_that_the_balance_sets():
     house = house_with(*answer("Hi"), balance=150)
     done = await house.answer(a_request(max_tokens=500))
-    assert done.generation.max_tokens == 50
+    assert done.generation.recording.about.max_tokens == 50
     assert house.upstreams["acme"].calls[0].request.sampling.max_tokens == 50
 
 

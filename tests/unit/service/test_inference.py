@@ -107,7 +107,7 @@ async def test_the_prompt_is_counted_by_the_first_target_in_the_words_it_will_ge
     upstreams = {name: ScriptedUpstream(input_tokens=20) for name in ("a", "b")}
     house = SmallHouse(upstreams, model=model, balance=150)
     done = await house.answer(a_request(max_tokens=500))
-    assert done.generation.max_tokens == 130
+    assert done.generation.recording.about.max_tokens == 130
     assert [request.sampling.temperature for request in upstreams["a"].counted] == [0.5]
     assert not upstreams["b"].counted
 

@@ -119,7 +119,6 @@ async def test_a_paid_answer_is_given_and_kept_later_where_the_store_cannot_be_w
     assert known.body == b"completed: Hi"
     with pytest.raises(ResponseNotFound):
         await house.stored.get(2, response_id)
-    assert house.stored.running(1, response_id) is None
     with pytest.raises(InvalidRequest):
         await house.stored.cancel(1, response_id)
     with pytest.raises(StoreUnavailable):
@@ -238,16 +237,14 @@ async def test_it_is_kept_before_its_id_is_told_and_before_anybody_is_asked():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_its_end_is_written_with_its_stream(stream):
+async def test_its_end_is_written(stream):
     house = KeepingHouse(*HI)
-    done = await house.kept_answer(stream=stream, is_background=True)
+    await house.kept_answer(stream=stream, is_background=True)
     kept = only(house)
     assert (kept.status, kept.body) == (ResponseStatus.COMPLETED, b"completed: Hi")
     assert kept.output_items == b'["Hi"]'
-    assert kept.frames == (b"text:Hi\nfinish:0:stop\nend:12\n" if stream else None)
     assert house.store.log == [("save", kept.id), ("finish", kept.id)]
     assert await house.stored.get(1, kept.id) == kept
-    assert house.stored.running(1, id_of(done.generation)) is None
 
 
 async def test_what_fails_before_the_first_token_has_failed_and_has_no_receipt():
@@ -256,7 +253,6 @@ async def test_what_fails_before_the_first_token_has_failed_and_has_no_receipt()
     kept = only(house)
     assert done.was_voided
     assert (kept.status, kept.receipt_id, kept.body) == (ResponseStatus.FAILED, None, b"failed: ")
-    assert kept.frames == b"problem:upstream_timeout\n"
 
 
 @pytest.mark.parametrize("how", ["failing", "losing"])
@@ -343,10 +339,8 @@ async def test_an_end_that_cannot_be_written_is_written_late(how):
     response_id = id_of(done.generation)
     told = await house.stored.get(1, response_id)
     assert (told.status, told.body) == (ResponseStatus.COMPLETED, b"completed: Hi")
-    assert house.stored.running(1, response_id) is done.generation
     await house.stored.write_late()
     assert only(house) == told
-    assert house.stored.running(1, response_id) is None
 
 
 async def test_an_end_that_can_never_be_written_is_a_failure_for_those_who_ask():
@@ -405,16 +399,6 @@ async def test_an_answer_too_large_to_be_kept_is_given_and_has_failed_for_those_
         )
 
 
-async def test_a_stream_too_large_to_be_kept_is_left_out(monkeypatch):
-    whole = len(b"text:Hi\nfinish:0:stop\nend:12\n")
-    for size, is_kept in ((whole, True), (whole - 1, False)):
-        house = KeepingHouse(*HI)
-        monkeypatch.setattr(keeping_module, "MAX_PART_BYTES", size)
-        await house.kept_answer(is_background=True)
-        assert only(house).status is ResponseStatus.COMPLETED
-        assert (only(house).frames is not None) is is_kept
-
-
 # -- while it runs ---------------------------------------------------------------------------------
 
 
@@ -449,29 +433,6 @@ async def test_its_end_is_not_told_before_it_is_paid():
     post.open()
     assert (await asking).status is ResponseStatus.COMPLETED
     assert generation.receipt_id in house.books.receipts
-    await ended(generation, house.books)
-
-
-async def test_its_stream_can_be_read_along_by_its_account():
-    gate = Gate()
-    house = KeepingHouse(text("Hi"), gate, *answer(" there"))
-    generation = await house.keep(is_background=True)
-    await gate.reached.wait()
-    assert house.stored.running(1, id_of(generation)) is generation
-    assert house.stored.running(2, id_of(generation)) is None
-    assert house.stored.running(1, "resp_none") is None
-    reader = generation.recording.reader(0)
-    gate.open()
-    assert b"text: there" in await reader.read()
-    await ended(generation, house.books)
-
-
-async def test_one_that_a_client_waits_for_is_not_to_be_read_along():
-    gate = Gate()
-    house = KeepingHouse(gate, *HI)
-    generation = await house.keep()
-    assert house.stored.running(1, id_of(generation)) is None
-    gate.open()
     await ended(generation, house.books)
 
 

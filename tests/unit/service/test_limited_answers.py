@@ -40,7 +40,7 @@ async def test_the_clients_limit_is_reserved_whole_and_what_follows_rolls():
     request = a_request(max_tokens=3000)
     for asked, reserved in ((request, 3100), (a_request(), 1124), (a_request(n=2), 2148)):
         generation = await begun(house, asking(**ALL), asked)
-        assert generation.standing.tokens.remaining == 10**6 - reserved
+        assert generation.recording.about.standing().tokens.remaining == 10**6 - reserved
         generation.stop(Ending.CANCELLED)
         await ended(generation, house.books)
     assert_nothing_reserved(house)
@@ -49,14 +49,14 @@ async def test_the_clients_limit_is_reserved_whole_and_what_follows_rolls():
 async def test_a_models_default_is_reserved_as_if_the_client_had_said_it():
     house = SmallHouse(model=a_model(defaults=Defaults(max_tokens=7)))
     generation = await begun(house, asking(**ALL))
-    assert generation.standing.tokens.remaining == 10**6 - 107
+    assert generation.recording.about.standing().tokens.remaining == 10**6 - 107
     await ended(generation, house.books)
 
 
 async def test_a_quota_shortens_an_answer_and_says_so():
     house = SmallHouse()
     generation = await begun(house, asking(Quota(lifetime=400)), a_request(max_tokens=1000))
-    assert generation.max_tokens == 300
+    assert generation.recording.about.max_tokens == 300
     assert generation.request.sampling.max_tokens == 300
     await ended(generation, house.books)
     assert used(house, "key.quota.lifetime") == 12
@@ -65,8 +65,8 @@ async def test_a_quota_shortens_an_answer_and_says_so():
 async def test_the_smaller_of_wallet_and_quota_shortens_it():
     house = SmallHouse(balance=250)
     generation = await begun(house, asking(Quota(lifetime=400)), a_request(max_tokens=1000))
-    assert generation.max_tokens == 150
-    assert generation.standing.tokens is None
+    assert generation.recording.about.max_tokens == 150
+    assert generation.recording.about.standing().tokens is None
     assert next(counters(house)).outstanding == 250
     await ended(generation, house.books)
 
@@ -269,7 +269,7 @@ async def test_what_an_upstream_did_not_give_is_given_back():
     house = SmallHouse(ScriptedUpstream(Script(UpstreamInterrupted())))
     generation = await begun(house, asking(**ALL))
     assert (await ended(generation, house.books)).was_voided
-    assert generation.standing.tokens.remaining == 10**6
+    assert generation.recording.about.standing().tokens.remaining == 10**6
     assert used(house, "key.quota.lifetime") == 0
     assert_nothing_reserved(house)
 

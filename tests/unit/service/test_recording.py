@@ -7,7 +7,7 @@ from tests.support.gates import until_idle
 from tests.support.virtual_time import VirtualLoop
 
 from bandari.domain.problem import Blame, Problem
-from bandari.service.recording import SEGMENT_BYTES, Recording, RecordingFull
+from bandari.service.recording import SEGMENT_BYTES, About, Recording, RecordingFull
 
 PROBLEM = Problem(502, "upstream_error", "The model's provider failed.", Blame.UPSTREAM)
 
@@ -286,3 +286,51 @@ def test_silence_is_counted_from_the_last_frame_that_was_taken():
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         assert runner.run(beat_for_an_hour()) == (None, 3600 + 15)
+
+
+@pytest.mark.parametrize("timeout_s", [None, 60.0])
+async def test_closing_wakes_the_task_that_reads(timeout_s):
+    made, client = recording(), Client()
+    reader = made.reader()
+    waiting = asyncio.create_task(reader.read_within(timeout_s, client.take))
+    await until_idle()
+    reader.close()
+    assert await waiting == b""
+    assert not made._waiting
+    made.append([b"frame"])
+    assert client.got == []
+
+
+async def test_a_reader_beside_one_that_stalls():
+    made, quick, stalled = recording(), Client(), Client()
+    stalled.reads = False
+    readers = [made.reader(), made.reader()]
+    waiting = [
+        asyncio.create_task(reader.read_within(60, client.take))
+        for reader, client in zip(readers, (quick, stalled), strict=True)
+    ]
+    await until_idle()
+    for number in range(100):
+        made.append([b"%02d" % number])
+    assert len(quick.got) == 100
+    assert await waiting[1] == b"".join(quick.got)  # in one piece, kept once
+    made.finish()
+    assert await waiting[0] == b""
+    assert made.size == 200
+
+
+# -- what is told beside ---------------------------------------------------------------------------
+
+
+def test_nothing_is_told_of_a_recording_that_nothing_is_known_of():
+    made = Recording("str_1")
+    assert made.about == About()
+    assert (made.about.receipt_id, made.about.window_s, made.about.was_cached) == (None, 0, None)
+    assert Recording("str_2").about is not made.about
+
+
+def test_what_is_told_is_as_far_as_it_is_known_by_now():
+    about = About(surface="messages", is_streaming=False, window_s=30)
+    made = Recording("str_1", about=about)
+    about.ignored = ("seed",)
+    assert made.about is about

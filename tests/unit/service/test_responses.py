@@ -109,7 +109,6 @@ async def test_what_is_no_id_is_not_even_looked_for(response_id):
     for use in (house.stored.get, house.stored.cancel, house.stored.delete):
         fault = await refused(use(1, response_id))
         assert (type(fault), fault.param) == (ResponseNotFound, None)
-    assert house.stored.running(1, response_id) is None
 
 
 async def test_a_missing_ancestor_is_named():
@@ -179,7 +178,6 @@ async def test_another_server_sees_what_was_written():
     generation = await house.keep(is_background=True)
     other = house.another_server(2)
     assert (await other.get(1, id_of(generation))).status is ResponseStatus.QUEUED
-    assert other.running(1, id_of(generation)) is None
     gate.open()
     await ended(generation, house.books)
     assert (await other.get(1, id_of(generation))).status is ResponseStatus.COMPLETED

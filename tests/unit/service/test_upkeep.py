@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from tests.support.books_in_memory import BooksInMemory
 from tests.support.clock import SetClock
 from tests.support.keeping_house import KeepingHouse
@@ -10,9 +11,16 @@ from tests.support.samples import SHILLINGS, TOKENS
 
 from bandari.domain.faults import StoreUnavailable
 from bandari.domain.ledger import Count, Ending, Hold, RunningCount
+from bandari.domain.recordings import OpenedRecording, RecordingState
 from bandari.domain.usage import CountRule, Usage
 from bandari.service import upkeep
-from bandari.service.upkeep import repeat, roll_up_all, settle_dead_holds
+from bandari.service.upkeep import (
+    delete_expired_recordings,
+    end_dead_recordings,
+    repeat,
+    roll_up_all,
+    settle_dead_holds,
+)
 
 
 @pytest.fixture
@@ -95,6 +103,53 @@ async def test_what_another_server_settled_first_is_not_counted(books):
 
     books.dead_holds = late_look
     assert await settle_dead_holds(books, SetClock()) == 0
+
+
+def opened(name, expires_ms=10**15, key=None):
+    return OpenedRecording(
+        id=f"str_{name}",
+        account_id=1,
+        surface="messages",
+        is_streaming=True,
+        created_ms=1000,
+        expires_ms=expires_ms,
+        digest=bytes(32),
+        idempotency_key=key,
+    )
+
+
+async def record(books, name, epoch=1, **fields):
+    hold = Hold(name, 1, "TOKEN", 500, epoch, 3, "bandari-1", TOKENS.id, 1000)
+    assert (await books.place(replace(hold, recording=opened(name, **fields)))).placed
+
+
+async def test_recordings_of_a_dead_server_end_as_their_holds_are_settled(books, monkeypatch):
+    monkeypatch.setattr(upkeep, "RECORDINGS_AT_ONCE", 2)
+    for name in "abcde":
+        await record(books, name, key=name)
+    await record(books, "living", epoch=2)
+    counts = [RunningCount(name, Count(Usage(1, 1), CountRule.COUNTED)) for name in "abc"]
+    await books.count(counts)
+    assert await end_dead_recordings(books.recordings) == 0
+
+    await settle_dead_holds(books, SetClock())
+
+    assert await end_dead_recordings(books.recordings) == 5
+    states = {name: recording.state for name, recording in books.recordings.kept.items()}
+    interrupted = dict.fromkeys(("str_a", "str_b", "str_c"), RecordingState.INTERRUPTED)
+    assert states == {**interrupted, "str_living": RecordingState.RUNNING}
+
+
+async def test_all_that_has_expired_is_deleted_a_little_at_a_time(books, monkeypatch):
+    monkeypatch.setattr(upkeep, "RECORDINGS_AT_ONCE", 2)
+    clock = SetClock()
+    for number in range(5):
+        await record(books, f"old {number}", expires_ms=clock.now_ms())
+    await record(books, "young", expires_ms=clock.now_ms() + 1)
+
+    assert await delete_expired_recordings(books.recordings, clock) == 5
+    assert [*books.recordings.kept] == ["str_young"]
+    assert await delete_expired_recordings(books.recordings, clock) == 0
 
 
 async def stopped(loop) -> None:
@@ -202,3 +257,32 @@ async def test_all_that_is_done_beside_the_answers_is_done_again_and_again(monke
     for loop in loops:
         await stopped(loop)
     assert keeps or not any(done[name] for name in responses)
+
+
+async def test_recordings_are_seen_to_again_and_again(monkeypatch):
+    for interval in ("DEAD", "EXPIRED"):
+        monkeypatch.setattr(upkeep, f"{interval}_INTERVAL_S", 0)
+    house = KeepingHouse()
+    recordings = house.books.recordings
+    done = dict.fromkeys(("end_dead", "delete_expired"), 0)
+    all_done = asyncio.Event()
+
+    def watch(method):
+        step = getattr(recordings, method)
+
+        async def watched(*arguments):
+            done[method] += 1
+            if min(done.values()) > 1:
+                all_done.set()
+            return await step(*arguments)
+
+        monkeypatch.setattr(recordings, method, watched)
+
+    for method in done:
+        watch(method)
+    loops = upkeep.start_loops(
+        house.inference, house.books, house.clock, house.metrics, recordings=recordings
+    )
+    await all_done.wait()
+    for loop in loops:
+        await stopped(loop)

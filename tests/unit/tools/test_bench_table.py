@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tools.bench import full_store, streams, table, translated
+from tools.bench import cached, full_store, keeping, streams, table, translated
 from tools.bench.bars import BARS, JUDGED, Bar
 from tools.bench.figures import Cell, Results, Sample, Spread, difference, ratio
 
@@ -83,9 +83,19 @@ def test_every_bar_finds_its_figure() -> None:
         cell(results, "e", translated.VARIANT, pair.name, {"cpu_us_per_event": 10})
     cell(results, "f", "2000 streams", "nginx", {"kb_per_stream": 1})
     cell(results, "f", "2000 streams", "bandari", {"kb_per_stream": 2})
+    for subject in (keeping.OFF, keeping.DEFAULT):
+        cell(results, "i", keeping.VARIANT, subject, {"cpu_us_per_event": 10})
+    cell(results, "j", "100 events", keeping.FINISHED, {"bytes_per_byte": 4})
+    for form in cached.FORMS:
+        for subject in (cached.RELAYED, cached.CACHED):
+            cell(results, "k", form, subject, *rates(10))
     cell(results, "idle", "after one answer", "bandari", {"idle_mb": 3})
     reached = [bar.reached(results) for bar in BARS]
-    assert [spread and spread.median for spread in reached] == [1, 1, 1, 1, 1, 0, 1, 2, 1, 3]
+    assert [spread and spread.median for spread in reached] == [
+        *(1, 1, 1, 1, 1, 0, 1, 2, 1),
+        *(1, 4, 1),
+        3,
+    ]
     for bar in BARS:
         assert bar.verdict(Results()) == "not measured"
 
@@ -115,6 +125,29 @@ def test_no_translation_is_judged_where_one_of_them_failed() -> None:
     results = translations(chat_over_messages=12, messages_over_chat=12)
     results.cell("e", translated.VARIANT, "messages over chat").failed = "status 500"
     assert dearest_translation(results) is None
+
+
+def reached(results: Results, workload: str) -> Spread | None:
+    (bar,) = (bar for bar in BARS if bar.what.startswith(f"({workload})"))
+    return bar.reached(results)
+
+
+def test_the_recordings_that_take_most_are_judged_and_none_where_one_is_missing() -> None:
+    results = Results()
+    cell(results, "j", "100 events", keeping.FINISHED, {"bytes_per_byte": 1.2})
+    cell(results, "j", "2,000 events", keeping.RUNNING, {"bytes_per_byte": 1.4})
+    assert reached(results, "j") == Spread(1.4, 1.4, 1.4)
+    results.cell("j", "100 events", keeping.RUNNING).failed = "status 500"
+    assert reached(results, "j") is None
+
+
+def test_the_form_that_gains_less_from_the_cache_is_judged_and_none_where_one_is_missing() -> None:
+    results = Results()
+    for factor, form in enumerate(cached.FORMS, 2):
+        assert reached(results, "k") is None
+        cell(results, "k", form, cached.RELAYED, *rates(10))
+        cell(results, "k", form, cached.CACHED, *rates(10 * factor))
+    assert reached(results, "k") == Spread(2, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,14 @@ from tests.support.small_house import SmallHouse
 
 from bandari.service.counting import Counting
 from bandari.service.latencies import Latencies
+from bandari.service.recording import Space
+from bandari.service.recordings import Recordings
 from bandari.service.responses import StoredResponses
 from bandari.web.app import App
 from bandari.web.chat_settings import ChatSettings
 from bandari.web.keys import KeyCheck
 from bandari.web.routes import House, routes
+from bandari.web.surface import SURFACES
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -42,15 +45,14 @@ class Front:
         self.stored = ResponsesInMemory()
         self.responses = StoredResponses(self.stored, house.clock, epoch=1, retention_ms=60_000)
         self.settings = settings
-        self.app = self._app(self.responses)
+        self.app = self._app(self.responses, house.recordings)
 
     def another_server(self) -> App:
         """On the same store; it is not at the answers of this one."""
-        return self._app(
-            StoredResponses(self.stored, self.house.clock, epoch=2, retention_ms=60_000)
-        )
+        responses = StoredResponses(self.stored, self.house.clock, epoch=2, retention_ms=60_000)
+        return self._app(responses, Recordings(Space(1_000_000)))
 
-    def _app(self, responses: StoredResponses) -> App:
+    def _app(self, responses: StoredResponses, recordings: Recordings) -> App:
         house, store = self.house, MemoryStore()
         return App(
             routes(
@@ -64,6 +66,12 @@ class Front:
                     settings=ChatSettings(**self.settings),
                     embedding=EmbeddingHouse().embedding,
                     responses=responses,
+                    streams=house.streams(
+                        recordings=recordings,
+                        spell_problem={
+                            name: surface.spell_in_stream for name, surface in SURFACES.items()
+                        },
+                    ),
                     now_s=lambda: 1_700_000_000,
                     obstacles=lambda: self.obstacles,
                     administration=administration_over(store, house.clock),

@@ -18,6 +18,7 @@ from bandari.domain.bounds import Bounds
 from bandari.domain.faults import Fault
 from bandari.domain.outcome import Deny, Reason
 from bandari.domain.problem import of_fault, of_refusal
+from bandari.domain.recordings import CacheUse
 from bandari.service.administration import AlreadyExists, KeyRevoked, TooLittleFree
 from bandari.service.operators import LastOwner, UserDisabled
 from bandari.service.recording import RecordingFull
@@ -234,6 +235,54 @@ def test_a_wrong_request_does_not_fit(body):
     right = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     assert DESCRIBED.fits("ChatCompletionRequest", right)
     assert not DESCRIBED.fits("ChatCompletionRequest", right | body if body else {})
+
+
+GENERATING = [
+    path
+    for _, path, each in OPERATIONS
+    if "text/event-stream" in DESCRIBED.resolved(each["responses"]["200"])["content"]
+    and "requestBody" in each
+]
+
+
+@pytest.mark.parametrize("path", GENERATING)
+def test_what_may_be_said_of_the_recording_is_described_wherever_one_is_made(path):
+    operation = DESCRIBED.operation("POST", path)
+    parameters = [DESCRIBED.resolved(each) for each in operation["parameters"]]
+    assert {each["name"] for each in parameters} >= {
+        "Idempotency-Key",
+        "x-resume-window",
+        "x-last-chunk-index",
+        "Last-Event-ID",
+        "x-bandari-stream",
+        "x-bandari-cache",
+    }
+    told = operation["responses"]["200"]["headers"].keys()
+    assert told >= {"x-resume-window", "x-bandari-replayed", "x-bandari-cache", "age"}
+    assert {"404", "409"} <= operation["responses"].keys()
+
+
+def test_recordings_are_made_on_every_surface():
+    names = {path.removeprefix(base) for path in GENERATING for base in operation.BASES}
+    assert names >= {"/chat/completions", "/completions", "/messages", "/responses"}
+    assert "/api/v1/llm/chat/completions/stream" in GENERATING
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("IdempotencyKey", ["order-7", "!", "~" * 255], ["", "a b", "é", "x" * 256]),
+        ("ResumeWindow", ["0", "30", "cancel"], ["", "-1", "1.5", "Cancel", "30s"]),
+        ("LastChunkIndex", ["0", "9007199254740991"], ["", "-1", "x", "1e3"]),
+        ("LastEventId", ["0", "17"], ["", "-1"]),
+        ("CacheUse", list(CacheUse), ["", "on", "hit"]),
+        ("AfterChunk", [0, 2**53 - 1], [-1, 2**53, "3"]),
+    ],
+)
+def test_the_values_of_a_parameter_are_those_that_are_taken(name, good, bad):
+    schema = DOCUMENT["components"]["parameters"][name]["schema"]
+    assert [value for value in good if not DESCRIBED.fits(schema, value)] == []
+    assert [value for value in bad if DESCRIBED.fits(schema, value)] == []
 
 
 # -- examples --------------------------------------------------------------------------------------

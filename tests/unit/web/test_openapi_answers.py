@@ -35,6 +35,7 @@ from bandari.domain.faults import UpstreamInterrupted
 from bandari.domain.keys import KeyPolicy, Scope
 from bandari.domain.ledger import Ending, Line
 from bandari.domain.problem import of_fault
+from bandari.domain.recordings import CacheUse
 from bandari.domain.reports import Dimension
 from bandari.domain.usage import CountRule, Usage
 from bandari.service.inference import Opening
@@ -272,6 +273,9 @@ FULL_KEY = structs.replace(
         limits=FULL_LIMITS,
         networks=("10.0.0.0/8",),
         expires_ms=9,
+        resume_window_s=0,
+        cache=CacheUse.REFRESH,
+        cache_ttl_s=1,
     ),
     former_hint="x",
     former_expires_ms=5,
@@ -300,6 +304,7 @@ FULL_POLICY = AccountPolicy(
         ("Group", answers.group(samples.GROUP)),
         ("Group", answers.group(Group(name="x", limits_together=FULL_LIMITS))),
         ("ConfiguredModel", answers.model(a_model(limits=FULL_LIMITS, aliases=("x",)))),
+        ("ConfiguredModel", answers.model(a_model(cache=CacheUse.USE, cache_ttl_s=60))),
         ("AuditEntry", answers.audit_entry(samples.AUDIT_ENTRY)),
         ("AuditEntry", answers.audit_entry(AuditEntry(1, 2, "w", "a", "s"))),
     ],
@@ -356,6 +361,8 @@ def test_every_field_that_is_read_is_described(name, kind):
     ("name", "field", "values"),
     [
         ("KeyPolicy", "scopes", Scope),
+        ("KeyPolicy", "cache", CacheUse),
+        ("ConfiguredModel", "cache", CacheUse),
         ("User", "role", Role),
         ("AdjustmentRequest", "line", Line),
         ("ReceiptEntry", "ending", Ending),

@@ -13,6 +13,7 @@ from tests.support.scripted_upstream import Script, ScriptedUpstream, answer, te
 from tests.support.small_house import SmallHouse
 
 from bandari.domain.faults import UnsupportedField, UpstreamInterrupted
+from bandari.service.upkeep import settle_dead_holds
 from bandari.wire.sse import SseDecoder, SseEvent
 
 PATH = "/v1/responses"
@@ -407,16 +408,22 @@ async def test_a_reference_to_what_is_not_there(desk, name):
     assert name in message
 
 
-async def test_what_a_server_that_died_left_says_that_it_failed(desk):
+@pytest.mark.parametrize("was_charged", [True, False])
+async def test_what_a_server_that_died_left_says_that_it_failed(desk, was_charged):
     gate = Gate()
     at = desk(house_with(text("Nzu"), gate, *answer("ri.")))
     client, task = at.start(background=True, stream=True)
     await gate.reached.wait()
     await client.until_body_has(b"Nzu")
     response_id = json.loads(events_of(client)[0].data)["response"]["id"]
-    survivor = at.front.another_server()
+    survivor, house = at.front.another_server(), at.front.house
+    if was_charged:
+        await house.inference.write_counts(house.books.count)
     at.front.stored.dead_epochs.add(1)
     assert await at.front.stored.fail_dead(10) == 1
+    house.books.epoch_died(1)
+    assert await settle_dead_holds(house.books, house.clock) == 1
+    assert await house.books.recordings.end_dead(10) == 1
     headers = at.headers
     found = told(await request(survivor, "GET", f"{PATH}/{response_id}", headers=headers))
     assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
@@ -424,7 +431,14 @@ async def test_what_a_server_that_died_left_says_that_it_failed(desk):
     again = await request(
         survivor, "GET", f"{PATH}/{response_id}", headers=headers, query="stream=true"
     )
-    assert error_of(again)[0] == 500
+    *before, last = events_of(again)
+    if was_charged:
+        assert [event.data for event in before] == [event.data for event in events_of(client)]
+        assert (last.name, json.loads(last.data)["code"]) == ("error", "interrupted")
+        assert json.loads(last.data)["sequence_number"] == len(before)
+    else:
+        assert not before
+        assert (last.name, json.loads(last.data)["response"]) == ("response.failed", found)
     gate.open()
     await task
 

@@ -40,6 +40,7 @@ RECEIPT = Receipt(
     finish_reason="stop",
     reasoning_effort="low",
     price_ratio=PriceRatio(3, 4),
+    repeated_tokens=70,
 )
 TOLD = {
     "id": "r-1",
@@ -62,6 +63,7 @@ TOLD = {
         "reasoning_tokens": 30,
         "total_tokens": 150,
     },
+    "repeated_tokens": 70,
     "rule": "estimated",
     "basis": {
         "input_bytes": 400,
