@@ -27,7 +27,7 @@ help:
 	@echo "make coverage  branch coverage of domain, wire and service: at least 95 %"
 	@echo "make setup     install into .venv, and nothing else"
 	@echo "make check     ruff, mypy --strict, import-linter"
-	@echo "make bench     Bandari beside nginx and its peers, about 25 minutes; QUICK=1 for two minutes"
+	@echo "make bench     Bandari beside nginx and its peers, about 30 minutes; QUICK=1 for three"
 	@echo "make bench-peers  install LiteLLM's proxy and Portkey's gateway for make bench"
 	@echo "make soak      the long forms of the tests"
 	@echo "make lock      write requirements/*.txt again (needs uv)"

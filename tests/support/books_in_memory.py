@@ -42,7 +42,7 @@ class BooksInMemory:
         self.before_place: Callable[[Hold], None] | None = None
         self._gates: dict[str, Gate] = {}
         self._epochs: dict[int, bool] = {}
-        self.recordings = RecordingsInMemory(self._epochs, self.holds, self.receipts)
+        self.recordings = RecordingsInMemory(self.holds, self.receipts)
 
     # What a test arranges and looks at.
 

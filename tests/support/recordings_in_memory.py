@@ -1,7 +1,7 @@
 """The port ``KeptRecordings`` in memory, by its contract, and able to fail or to wait when told to.
 
 The ledger opens, grows and ends them: ``BooksInMemory`` calls the methods that are not the port's,
-and shares with it what it knows of epochs, open holds and receipts.
+and shares with it what it knows of open holds and receipts.
 
 ``failing["find"] = [fault, ...]`` raises those, one a call, before anything has happened;
 ``held_up("find")`` gives a ``Gate`` that every further call of that method passes before it does
@@ -11,7 +11,7 @@ anything. ``log`` has every deletion and every end, in order.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container
 
 from msgspec.structs import asdict, replace
 from tests.support.gates import Gate
@@ -26,15 +26,11 @@ from bandari.domain.recordings import (
 
 
 class RecordingsInMemory:
-    """``epochs`` says of each epoch that was opened whether it lives; others do."""
-
     def __init__(
         self,
-        epochs: Mapping[int, bool] | None = None,
         holds: Container[str] = (),
         receipts: Container[str] = (),
     ) -> None:
-        self._epochs = {} if epochs is None else epochs
         self._holds = holds
         self._receipts = receipts
         self.kept: dict[str, StoredRecording] = {}
@@ -129,7 +125,7 @@ class RecordingsInMemory:
         dead = [
             recording
             for recording in self.kept.values()
-            if self._is_of_dead(recording) and recording.receipt_id not in self._holds
+            if recording.state is RecordingState.RUNNING and recording.receipt_id not in self._holds
         ][:limit]
         for recording in dead:
             if recording.receipt_id in self._receipts:
@@ -144,8 +140,7 @@ class RecordingsInMemory:
         expired = [
             recording
             for recording in self.kept.values()
-            if recording.expires_ms <= now_ms
-            and (recording.state is not RecordingState.RUNNING or self._is_of_dead(recording))
+            if recording.expires_ms <= now_ms and recording.state is not RecordingState.RUNNING
         ]
         expired = sorted(expired, key=lambda recording: recording.expires_ms)[:limit]
         for recording in expired:
@@ -175,7 +170,3 @@ class RecordingsInMemory:
         if recording.expires_ms <= now_ms:
             return None
         return replace(recording, frames=self.frames(recording.id))
-
-    def _is_of_dead(self, recording: StoredRecording) -> bool:
-        is_dead = not self._epochs.get(recording.epoch, True)
-        return is_dead and recording.state is RecordingState.RUNNING

@@ -59,7 +59,6 @@ class ResponsesInMemory:
             receipt_id=end.receipt_id,
             output_items=response.output_items if end.output_items is None else end.output_items,
             body=response.body if end.body is None else end.body,
-            frames=end.frames,
         )
         self.log.append(("finish", response_id))
         self._after("finish")

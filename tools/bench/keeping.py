@@ -95,6 +95,9 @@ _AT_ONCE: Final = 4
 """Streams that are made at a time, so that what a stream takes while it is made is little beside
 what all of them take."""
 
+_PROMPT: Final = question.SENTENCE * 400
+"""Long, because a recording has no need of it: it is as large as a short answer."""
+
 _LESS_IN_SHORT: Final = 4
 SIZES: Final = {"short": 1_000, "long": 200}
 """How many streams, by the model that gives them."""
@@ -175,7 +178,7 @@ def _task(
     *,
     hold: bool = False,
 ) -> Task:
-    asked = _asked(subject, question.streaming(model), headers)
+    asked = _asked(subject, question.streaming(model, _PROMPT), headers)
     events = AT_ONCE[model.removeprefix(HELD)]
     return Task(
         asked.url,

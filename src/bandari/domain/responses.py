@@ -1,6 +1,6 @@
 """Answers that are kept for clients that come back for them.
 
-The items, the body and the frames are bytes that a codec has spelled; nobody in here reads them.
+The items and the body are bytes that a codec has spelled; nobody in here reads them.
 A response is found by its account only, and only until it expires.
 """
 
@@ -15,7 +15,7 @@ PREFIX: Final = "resp_"
 """What the id of a response begins with; the rest is the id that its answer was opened with."""
 
 MAX_PART_BYTES: Final = 16 * 1024 * 1024
-"""The most that is kept of each: a request's input, an answer's output, its body, its frames."""
+"""The most that is kept of each: a request's input, an answer's output, its body."""
 
 MAX_CHAIN_LINKS: Final = 1_000
 MAX_CHAIN_BYTES: Final = 32 * 1024 * 1024
@@ -48,9 +48,8 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
 
     ``input_items`` are this request's own and ``output_items`` the answer's, JSON arrays both.
     ``body`` is the whole response object as it was told last; ``status`` is right even where the
-    body is older (a server that died told no other). ``frames`` is the stream as it was recorded,
-    of a background answer that streams. ``epoch`` is that of the server that generates it.
-    ``receipt_id`` is None where nothing is charged.
+    body is older (a server that died told no other). ``epoch`` is that of the server that generates
+    it. ``receipt_id`` is None where nothing is charged. Its stream is a recording.
     """
 
     id: str
@@ -68,10 +67,9 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
     input_items: bytes
     output_items: bytes
     body: bytes
-    frames: bytes | None = None
 
     def __post_init__(self) -> None:
-        _check_size(self.input_items, self.output_items, self.body, self.frames)
+        _check_size(self.input_items, self.output_items, self.body)
 
 
 class ResponseEnd(Struct, frozen=True, kw_only=True):
@@ -81,12 +79,11 @@ class ResponseEnd(Struct, frozen=True, kw_only=True):
     receipt_id: str | None = None
     output_items: bytes | None = None
     body: bytes | None = None
-    frames: bytes | None = None
 
     def __post_init__(self) -> None:
         if not self.status.is_finished:
             raise ValueError(f"a response does not end as {self.status}")
-        _check_size(self.output_items, self.body, self.frames)
+        _check_size(self.output_items, self.body)
 
 
 class Link(Struct, frozen=True):

@@ -450,15 +450,20 @@ async def test_a_deleted_one_is_gone(place: Place) -> None:
 # -- what is left behind ---------------------------------------------------------------------------
 
 
-async def test_those_of_a_dead_server_end_as_their_holds_did(place: Place) -> None:
+@pytest.mark.parametrize("is_dead", [True, False])
+async def test_those_that_their_server_did_not_end_end_as_their_holds_did(
+    place: Place, is_dead: bool
+) -> None:
+    """It has died, or was taken for dead for a while."""
     charged, voided, still_open, ended = [await place.open(idempotency_key=k) for k in "abcd"]
     await place.grow(charged, (0, b"durable"))
     await place.end(ended)
-    await place.ledger.post(charge(charged.id, 5))
-    await place.ledger.void(voided.id)
+    if is_dead:
+        await place.die()
     assert await place.recordings.end_dead(10) == 0
 
-    await place.die()
+    await place.ledger.post(charge(charged.id, 5))
+    await place.ledger.void(voided.id)
 
     assert await place.recordings.end_dead(10) == 2
     assert await place.recordings.end_dead(10) == 0
@@ -507,12 +512,13 @@ async def test_what_has_expired_is_deleted_in_batches_oldest_first(place: Place)
     assert await place.frames(living) == b"a"
 
 
-async def test_one_that_is_running_stays_while_its_server_lives(place: Place) -> None:
+async def test_one_that_is_running_stays(place: Place) -> None:
     hold = await place.open(expires_ms=NOW)
+    await place.die()
     assert await place.recordings.delete_expired(NOW, 10) == 0
     assert await place.find(hold, 0) == kept(hold)
 
-    await place.die()
-
+    await place.ledger.post(charge(hold.id, 5))
+    assert await place.recordings.end_dead(10) == 1
     assert await place.recordings.delete_expired(NOW, 10) == 1
     assert await place.find(hold, 0) is None

@@ -397,25 +397,6 @@ async def test_who_grows_what_is_being_deleted_finds_nothing(
     assert (await place.end(hold)).amount == 5
 
 
-@pytest.mark.parametrize("kind", [_POSTGRESQL])
-async def test_one_server_sees_that_another_died_with_nothing_but_a_recording(
-    url: str, store: Store
-) -> None:
-    mine = place_in(await open_books(store))
-    running = await mine.open()
-    async with open_store(url) as dying:
-        theirs = place_in(await open_books(dying))
-        left = await theirs.open()
-        await dying.ledger.void(left.id)
-        assert await store.recordings.end_dead(10) == 0
-
-    async with asyncio.timeout(10):
-        while not await store.recordings.end_dead(10):  # noqa: ASYNC110 - only PostgreSQL knows
-            await asyncio.sleep(0.01)
-    assert await store.recordings.find(left.account_id, id_of(left), NOW) is None
-    assert await mine.find(running) == kept(running)
-
-
 # Answers as fast as it can, and says what it was told is durable. Until it is killed.
 _SERVER = """
 import asyncio, sys

@@ -130,7 +130,6 @@ async def test_what_was_kept_is_found_as_it_was(place: Place, status: ResponseSt
         input_items=ALL_BYTES,
         output_items=ALL_BYTES[::-1],
         body=b"",
-        frames=b"event: \xff\x00\n\n",
     )
 
     found = await place.find(response)
@@ -206,7 +205,6 @@ END = ResponseEnd(
     receipt_id="rcpt_2",
     output_items=b"[3]",
     body=b'{"a":1}',
-    frames=b"data: 1\n\n",
 )
 
 
@@ -224,7 +222,6 @@ async def test_one_that_was_not_finished_ends_once(place: Place, status: Respons
         receipt_id="rcpt_2",
         output_items=b"[3]",
         body=b'{"a":1}',
-        frames=b"data: 1\n\n",
     )
     assert await place.find(other) == other
 
@@ -460,7 +457,7 @@ async def test_a_backup_has_those_of_its_moment(
 ) -> None:
     monkeypatch.setattr(backup, "PAGE_KEPT", 2)
     place = Place(books.store.responses, books.account.id, 0, books.epoch, die=_nobody)
-    responses = await place.save_chain(5, frames=ALL_BYTES)
+    responses = await place.save_chain(5)
     loop = asyncio.get_running_loop()
 
     def write(*_: int) -> None:

@@ -67,7 +67,6 @@ async def test_it_is_kept_when_it_has_ended(stream):
         input_items=b'["Habari"]',
         output_items=b'["Hi"]',
         body=b"completed: Hi",
-        frames=None,
     )
     assert await house.stored.get(1, id_of(done.generation)) == only(house)
 

@@ -52,8 +52,8 @@ async def test_a_failure_that_costs_nothing_is_forgotten_at_once():
     reader = entry.recording.reader()
     entry.recording.about.receipt_id = None
     entry.recording.fail(PROBLEM, [b"!"])
-    assert registry.find_keyed(1, "k") is None
     assert not registry.has()
+    assert registry.find_keyed(1, "k") is None
     assert registry.find_alike(terms(), DIGEST, -1) == []
     assert registry.space.used == 0
     assert await reader.read() == b"01!"  # who reads it is told all the same
@@ -164,7 +164,7 @@ async def test_what_is_forgotten_is_found_by_nobody_and_takes_nothing():
     assert not registry.has()
     assert registry.find_keyed(1, "k") is None
     assert registry.find_alike(terms(), DIGEST, -1) == []
-    assert (registry.count, registry.space.used) == (0, 0)
+    assert (registry.count, registry.space.used, registry._alike) == (0, 0, {})
     entry.recording.append([b"2"])
     entry.recording.finish([b"3"])
     assert await reader.read() == b"0123"
@@ -180,6 +180,19 @@ async def test_its_window_is_forgotten_with_it():
     registry.forget(entry)
     await asyncio.sleep(100)
     assert registry.stopped == []
+
+
+async def test_who_leaves_one_that_is_forgotten_changes_nothing():
+    registry = Registry(most=100)
+    runs, ended = registry.made("runs", window_s=0), registry.ended("ended")
+    readers = [runs.recording.reader(), ended.recording.reader()]
+    for entry in (runs, ended):
+        registry.forget(entry)
+    for reader in readers:
+        reader.close()
+    registry.made("large", [b"x" * 101])  # room cannot be made of them
+    await asyncio.sleep(100)
+    assert (registry.stopped, registry.count) == ([], 1)
 
 
 async def test_it_is_forgotten_once():

@@ -143,12 +143,18 @@ async def test_recordings_of_a_dead_server_end_as_their_holds_are_settled(books,
 async def test_all_that_has_expired_is_deleted_a_little_at_a_time(books, monkeypatch):
     monkeypatch.setattr(upkeep, "RECORDINGS_AT_ONCE", 2)
     clock = SetClock()
-    for number in range(5):
-        await record(books, f"old {number}", expires_ms=clock.now_ms())
+    old = [f"old {number}" for number in range(5)]
+    for name in old:
+        await record(books, name, expires_ms=clock.now_ms())
     await record(books, "young", expires_ms=clock.now_ms() + 1)
+    await record(books, "running", epoch=2, expires_ms=clock.now_ms())
+    count = Count(Usage(1, 1), CountRule.COUNTED)
+    await books.count([RunningCount(name, count) for name in (*old, "young")])
+    await settle_dead_holds(books, clock)
+    assert await end_dead_recordings(books.recordings) == 6
 
     assert await delete_expired_recordings(books.recordings, clock) == 5
-    assert [*books.recordings.kept] == ["str_young"]
+    assert sorted(books.recordings.kept) == ["str_running", "str_young"]
     assert await delete_expired_recordings(books.recordings, clock) == 0
 
 

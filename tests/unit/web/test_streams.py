@@ -138,6 +138,23 @@ async def test_one_that_failed_in_its_middle_is_told_again_with_its_error(front,
     assert not rest.ended
 
 
+@pytest.mark.parametrize("surface", WHOLE)
+async def test_an_unstreamed_one_that_was_stopped_is_its_error_in_its_envelope(front, surface):
+    gate = Gate()
+    made = front(paused(gate))
+    caller, keyed = Caller(made.app, surface), ("Idempotency-Key", "k")
+    _, task = caller.start(keyed, WINDOW, stream=False)
+    await gate.reached.wait()
+    (kept,) = made.house.books.recordings.kept.values()
+    (entry,) = made.house.recordings._entries.values()
+    entry.stop(Ending.CLIENT_LEFT)
+    await task
+    expected = await caller.ask(keyed, stream=False)
+    for app in (made.app, made.another_server()):
+        again = await Caller(app).follow(kept.id)
+        assert (again.status, again.body) == (500, expected.body)
+
+
 @pytest.mark.parametrize("surface", ALL)
 async def test_what_keeps_a_silent_one_alive_has_no_index(front, surface):
     gate = Gate()
@@ -246,7 +263,7 @@ async def test_its_head_has_no_body(front, stream):
     whole = await caller.ask(WINDOW, stream=stream)
     head = await caller.follow(id_of(whole), method="HEAD")
     again = await caller.follow(id_of(whole))
-    assert (head.status, head.body) == (200, b"")
+    assert (head.status, head.body, head._exchange.is_over) == (200, b"", True)
     for name in ("content-type", "x-bandari-stream", "x-bandari-receipt", "x-bandari-replayed"):
         assert head.headers[name] == again.headers[name]
     assert (await caller.follow("str_unknown", method="HEAD")).status == 404
@@ -259,7 +276,7 @@ async def test_the_head_of_one_that_runs_waits_for_nothing(front):
     client, task = caller.start()
     await gate.reached.wait()
     head = await caller.follow(id_of(client), method="HEAD")
-    assert (head.status, head.body) == (200, b"")
+    assert (head.status, head.body, head._exchange.is_over) == (200, b"", True)
     (entry,) = house.recordings._entries.values()
     assert entry.recording.readers == 1
     gate.open()

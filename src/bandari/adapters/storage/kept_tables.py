@@ -43,7 +43,6 @@ responses = Table(
     Column("input_items", LargeBinary, nullable=False),
     Column("output_items", LargeBinary, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("frames", LargeBinary),
     PrimaryKeyConstraint("id"),
     Index(None, "expires_ms"),
     # Only what is not finished is looked for by its server, and that is little.

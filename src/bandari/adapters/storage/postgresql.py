@@ -153,8 +153,7 @@ _OLDEST_RUNNING = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _REOPEN = "UPDATE epochs SET closed_ms = NULL WHERE id = %s"
 _UNCLOSED = (
     "SELECT id FROM epochs WHERE closed_ms IS NULL AND id IN (SELECT epoch FROM holds UNION ALL"
-    " SELECT epoch FROM responses WHERE status IN ('queued', 'in_progress') UNION ALL"
-    " SELECT epoch FROM recordings WHERE state = 'running') ORDER BY id"
+    " SELECT epoch FROM responses WHERE status IN ('queued', 'in_progress')) ORDER BY id"
 )
 _IS_DEAD = "SELECT pg_try_advisory_xact_lock(%s::int, %s::int)"
 _CLOSE = "UPDATE epochs SET closed_ms = (extract(epoch FROM now()) * 1000)::bigint WHERE id = %s"

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import json
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, update
 
 from bandari.adapters.storage.bounds import check_text
 from bandari.adapters.storage.database import Connection, Database, Row
 from bandari.adapters.storage.group_commit import GroupCommit
 from bandari.adapters.storage.kept_tables import recording_frames, recordings
 from bandari.adapters.storage.reader import Reader
-from bandari.adapters.storage.schema import epochs, holds, receipts
+from bandari.adapters.storage.schema import holds, receipts
 from bandari.adapters.storage.statements import compiled, constant, first, given
 from bandari.domain.problem import Problem
 from bandari.domain.recordings import RecordingState, StoredRecording
@@ -58,9 +58,10 @@ class KeptStatements:
             *("account_id", "now_ms", "id"),
         )
         is_running = table.state == constant(RecordingState.RUNNING.value)
-        is_alive = exists().where(epochs.c.id == table.epoch, epochs.c.closed_ms.is_(None))
         was_charged = exists().where(receipts.c.id == table.receipt_id)
-        is_dead = and_(is_running, ~is_alive, ~exists().where(holds.c.id == table.receipt_id))
+        # Its hold ends with it, unless it is another server that ends the hold: of one that died,
+        # or that was taken for dead for a while.
+        is_dead = and_(is_running, ~exists().where(holds.c.id == table.receipt_id))
         self.interrupt_dead = compiled(
             dialect,
             update(recordings)
@@ -76,9 +77,8 @@ class KeptStatements:
             .returning(table.id),
             "limit",
         )
-        is_over = or_(~is_running, ~is_alive)
         expired = _some(
-            _which(table.expires_ms <= given("now_ms"), is_over).order_by(table.expires_ms)
+            _which(table.expires_ms <= given("now_ms"), ~is_running).order_by(table.expires_ms)
         )
         self.delete_expired = compiled(
             dialect,
@@ -135,7 +135,6 @@ class SqlRecordings:
         return len(connection.cursor.execute(statement, row).fetchall())
 
     def _end_dead(self, connection: Connection, limit: int) -> int:
-        connection.close_dead_epochs()
         interrupted = self._change(connection, self._sql.interrupt_dead, (limit,))
         left = (limit - interrupted,)
         return interrupted + self._change(connection, self._sql.delete_dead, left)

@@ -57,11 +57,10 @@ class ResponseStatements:
                     given("output_items", table.output_items.type), table.output_items
                 ),
                 body=func.coalesce(given("body", table.body.type), table.body),
-                frames=given("frames"),
             )
             .where(table.id == given("id"), is_unfinished)
             .returning(table.id),
-            *("status", "receipt_id", "output_items", "body", "frames", "id"),
+            *("status", "receipt_id", "output_items", "body", "id"),
         )
         self.find = compiled(
             dialect,
@@ -167,7 +166,7 @@ class SqlResponses:
 
     async def finish(self, response_id: str, end: ResponseEnd) -> bool:
         check_text(response_id, end.receipt_id)
-        row = (end.status, end.receipt_id, end.output_items, end.body, end.frames, response_id)
+        row = (end.status, end.receipt_id, end.output_items, end.body, response_id)
         return await self._writer.run((), self._change, self._sql.finish, row) > 0
 
     async def find(self, account_id: int, response_id: str, now_ms: int) -> StoredResponse | None:

@@ -26,16 +26,17 @@ class KeptRecordings(Protocol):
         ...
 
     async def end_dead(self, limit: int) -> int:
-        """See to at most ``limit`` that are running in dead epochs and whose hold has ended.
+        """See to at most ``limit`` that are running and whose hold has ended without them.
 
-        One whose hold was charged is interrupted; one whose hold was voided is deleted, so that its
-        Idempotency-Key can be used again. Returns how many.
+        It was ended by a server that took theirs for dead. One whose hold was charged is
+        interrupted; one whose hold was voided is deleted, so that its Idempotency-Key can be used
+        again. Returns how many.
         """
         ...
 
     async def delete_expired(self, now_ms: int, limit: int) -> int:
         """Delete at most ``limit`` that have expired, the oldest first; returns how many.
 
-        One that is running is not deleted while its server lives.
+        None that is running.
         """
         ...

@@ -14,6 +14,9 @@ Int64 = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
+    # The stream of a response is a recording from here on. Of one that was kept before, its last
+    # event is left, which has the whole of it.
+    op.drop_column("responses", "frames")
     for table, column in (
         ("receipts", "repeated_tokens"),
         ("rate_cards", "cache_hit_per_million"),
