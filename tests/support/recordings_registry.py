@@ -17,6 +17,18 @@ def terms(**changes: object) -> Terms:
     return Terms(**said | {"window_s": 30} | changes)  # type: ignore[arg-type]
 
 
+class Made:
+    """An answer that is made elsewhere. ``stopped`` notes that it was, and why."""
+
+    def __init__(self, recording: Recording, stopped: list[tuple[str, Ending]]) -> None:
+        self.recording = recording
+        self.is_awaited = False
+        self._stopped = stopped
+
+    def stop(self, ending: Ending) -> None:
+        self._stopped.append((self.recording.id.removeprefix("str_"), ending))
+
+
 class Registry(Recordings):
     """With the short ways to it. ``stopped`` has the answers that were, and why."""
 
@@ -33,11 +45,7 @@ class Registry(Recordings):
         about = About(receipt_id=f"rcpt_{name}")
         recording = Recording(f"str_{name}", about=about, space=self.space)
         recording.append(list(frames))
-
-        def stop(ending: Ending) -> None:
-            self.stopped.append((name, ending))
-
-        self.open(recording, terms(**said), stop)
+        self.open(Made(recording, self.stopped), terms(**said))
         entry = self.find(1, recording.id)
         assert entry is not None
         return entry

@@ -4,7 +4,7 @@ like it, or its own, which those that come after it get.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -24,19 +24,15 @@ class CachePlace(Struct, frozen=True, kw_only=True):
 
 
 class CacheUser:
-    """``answer`` first; then, where that was none, ``observe`` and ``land`` or ``fail``, once.
+    """``answer`` first; then, where that was none, ``observe`` and ``land`` or ``fail``, once."""
 
-    ``when_alone`` is called where more comes of it and nobody waits for it any longer.
-    """
-
-    __slots__ = ("_cache", "_flight", "_place", "_recording_id", "when_alone")
+    __slots__ = ("_cache", "_flight", "_place", "_recording_id")
 
     def __init__(self, cache: Cache, place: CachePlace, recording_id: str) -> None:
         self._cache = cache
         self._place = place
         self._recording_id = recording_id
         self._flight: Flight | None = None
-        self.when_alone: Callable[[], None] | None = None
 
     @property
     def is_awaited(self) -> bool:
@@ -71,8 +67,6 @@ class CacheUser:
     def observe(self, events: Sequence[Event]) -> None:
         if self._flight is not None:
             self._flight.observe(events)
-        if self.when_alone is not None and not self.is_awaited:
-            self.when_alone()
 
     def land(self, usage: Usage, target: str, ignored: tuple[str, ...]) -> None:
         """It is whole, and paid for."""

@@ -114,30 +114,18 @@ class Generation:
         self._task = asyncio.create_task(self._run(targets))
         return self._task
 
-    def stop(self, ending: Ending) -> None:
-        """End early and charge what was generated. Harmless once the answer is being settled.
-
-        One whose client has left goes on while requests like it wait for its answer.
-        """
+    @property
+    def is_awaited(self) -> bool:
+        """Whether requests like it wait for its answer."""
         cache = self._transcript.cache
-        if ending is Ending.CLIENT_LEFT and cache is not None and cache.is_awaited:
-            cache.when_alone = self._look_again
-            return
+        return cache is not None and cache.is_awaited
+
+    def stop(self, ending: Ending) -> None:
+        """End early and charge what was generated. Harmless once the answer is being settled."""
         if not self._is_stopped:
             self._stop_ending = ending
             if self._cancellable and self._task is not None:
                 self._task.cancel()
-
-    def _look_again(self) -> None:
-        """Nobody waits for it any longer. Not at once: what tells this may be its own task."""
-        cache = self._transcript.cache
-        assert cache is not None, "it is what tells this"
-        cache.when_alone = None
-        asyncio.get_running_loop().call_soon(self._stop_unread)
-
-    def _stop_unread(self) -> None:
-        if not self.recording.readers:
-            self.stop(Ending.CLIENT_LEFT)
 
     @property
     def _is_stopped(self) -> bool:

@@ -8,8 +8,8 @@ no money; how a generation is stopped it is told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -21,7 +21,22 @@ LONGEST_KEPT_S: Final = 3_600.0
 its window, where that is longer.
 """
 
-Stop = Callable[[Ending], None]
+LOOK_AGAIN_S: Final = 0.25
+"""How often it is asked whether somebody waits for an answer that nobody reads any more."""
+
+
+class Answer(Protocol):
+    """What makes a recording. While it ``is_awaited``, requests like it wait for its answer."""
+
+    @property
+    def recording(self) -> Recording: ...
+
+    @property
+    def is_awaited(self) -> bool: ...
+
+    def stop(self, ending: Ending) -> None:
+        """End it early. Harmless when it has ended."""
+        ...
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -41,14 +56,14 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class Entry:
-    """One recording that can be found. ``stop`` ends its generation early."""
+    """One recording that can be found, and what makes it: None once that has ended."""
 
-    __slots__ = ("kept_until", "recording", "stop", "terms", "timer")
+    __slots__ = ("answer", "kept_until", "recording", "terms", "timer")
 
-    def __init__(self, recording: Recording, terms: Terms, stop: Stop) -> None:
-        self.recording = recording
+    def __init__(self, answer: Answer, terms: Terms) -> None:
+        self.answer: Answer | None = answer
+        self.recording = answer.recording
         self.terms = terms
-        self.stop = stop
         self.timer: asyncio.TimerHandle | None = None
         self.kept_until = 0.0
 
@@ -71,9 +86,9 @@ class Recordings:
     def count(self) -> int:
         return len(self._entries)
 
-    def open(self, recording: Recording, terms: Terms, stop: Stop) -> None:
+    def open(self, answer: Answer, terms: Terms) -> None:
         """From here on it can be found. It may have ended already."""
-        entry = Entry(recording, terms, stop)
+        recording, entry = answer.recording, Entry(answer, terms)
         self._entries[recording.id] = entry
         if terms.idempotency_key is not None:
             self._keyed[terms.account_id, terms.idempotency_key] = entry
@@ -133,6 +148,7 @@ class Recordings:
 
     def _ended(self, entry: Entry) -> None:
         """What costs nothing has failed: who comes back for it has it made anew."""
+        entry.answer = None  # and all that it was made from
         if _is_free(entry):
             self.forget(entry)
         else:
@@ -149,7 +165,7 @@ class Recordings:
         if recording.ended:
             self._keep(entry, loop, window_s or 0)
         elif window_s == 0:
-            entry.stop(Ending.CLIENT_LEFT)
+            self._stop(entry)
         elif window_s is not None:
             entry.timer = loop.call_later(window_s, self._give_up, entry)
 
@@ -173,7 +189,18 @@ class Recordings:
         if entry.recording.ended:
             self.forget(entry)
         else:
-            entry.stop(Ending.CLIENT_LEFT)
+            self._stop(entry)
+
+    def _stop(self, entry: Entry) -> None:
+        """Its window has passed. Those who wait for its answer are let have it."""
+        answer = entry.answer
+        if answer is None:
+            return
+        if answer.is_awaited:
+            loop = asyncio.get_running_loop()
+            entry.timer = loop.call_later(LOOK_AGAIN_S, self._give_up, entry)
+        else:
+            answer.stop(Ending.CLIENT_LEFT)
 
     def _stop_timer(self, entry: Entry) -> None:
         if entry.timer is not None:

@@ -32,6 +32,7 @@ class Repeated:
 
     is_free: Final = False
     is_settled: Final = True
+    is_awaited: Final = False
 
     def __init__(self, receipt_id: str, recording: Recording) -> None:
         self.receipt_id = receipt_id

@@ -144,7 +144,8 @@ class Streams:
         await self._kept.delete(account_id, stream_id, self._clock.now_ms())
         if entry is not None:
             self._recordings.forget(entry)
-            entry.stop(Ending.CANCELLED)
+            if entry.answer is not None:
+                entry.answer.stop(Ending.CANCELLED)
         return True
 
     async def surface_of(self, principal: Principal, stream_id: str) -> str | None:
@@ -230,7 +231,7 @@ class Streams:
         begun = await begin(how)
         if isinstance(begun, Deny):
             return begun
-        self._recordings.open(begun.recording, terms, begun.stop)
+        self._recordings.open(begun, terms)
         return Answered(begun.recording)
 
     def _replayed(self, recording: Recording, after: int) -> Answered:

@@ -15,6 +15,7 @@ from tests.support.virtual_time import VirtualLoop
 from bandari.domain.faults import UpstreamInterrupted
 from bandari.domain.ledger import Ending
 from bandari.domain.recordings import CacheUse
+from bandari.service.recordings import LOOK_AGAIN_S
 
 LOOPS = {"virtual": VirtualLoop}
 
@@ -109,9 +110,10 @@ async def test_when_they_leave_too_it_is_stopped():
     leader, follower = await client(house), await client(house)
     leader.leave()
     await until_idle()
-    follower.leave()
-    await until_idle()
     gate.open()
+    await until_idle()
+    follower.leave()
+    await asyncio.sleep(LOOK_AGAIN_S)
     await until_idle()
     assert not later.is_open
     assert leader.receipt.ending is Ending.CLIENT_LEFT

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.recordings_registry import DIGEST, Registry, left_after, terms
+from tests.support.recordings_registry import DIGEST, Made, Registry, left_after, terms
 from tests.support.virtual_time import VirtualLoop
 
-from bandari.domain.ledger import Ending
 from bandari.domain.problem import Blame, Problem
 from bandari.service.recording import About, Reader, Recording
 
@@ -24,7 +23,7 @@ async def test_one_that_has_ended_before_it_was_opened_has_its_window():
     registry = Registry()
     recording = Recording("str_a", about=About(receipt_id="rcpt_a"), space=registry.space)
     recording.finish([b"all"])
-    registry.open(recording, terms(window_s=30), _never)
+    registry.open(Made(recording, registry.stopped), terms(window_s=30))
     assert registry.has()
     await asyncio.sleep(31)
     assert not registry.has()
@@ -35,7 +34,7 @@ async def test_one_that_has_ended_before_it_was_opened_and_has_no_window_can_sti
     registry = Registry()
     recording = Recording("str_a", about=About(receipt_id="rcpt_a"), space=registry.space)
     recording.finish([b"all"])
-    registry.open(recording, terms(window_s=0), _never)
+    registry.open(Made(recording, registry.stopped), terms(window_s=0))
     assert not registry.has()
     assert registry.space.used == 0
     reader = recording.reader()
@@ -259,7 +258,3 @@ async def test_what_was_let_go_of_is_read_on_by_who_came_before():
     registry.made("b", [b"x" * 5])
     assert not registry.has()
     assert recording.bytes_from(0) == b"12345678."
-
-
-def _never(ending: Ending) -> None:
-    raise AssertionError(ending)

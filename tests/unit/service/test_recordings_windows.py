@@ -9,7 +9,7 @@ from tests.support.recordings_registry import Registry, left_after
 from tests.support.virtual_time import VirtualLoop
 
 from bandari.domain.ledger import Ending
-from bandari.service.recordings import LONGEST_KEPT_S
+from bandari.service.recordings import LONGEST_KEPT_S, LOOK_AGAIN_S
 
 LOOPS = {"virtual": VirtualLoop}
 
@@ -176,3 +176,37 @@ async def test_one_whose_window_is_longer_than_an_hour_is_kept_for_its_window_an
     assert registry.has()
     await asyncio.sleep(2)
     assert not registry.has()
+
+
+@pytest.mark.parametrize("window_s", [0, 30])
+async def test_one_that_is_waited_for_goes_on_until_it_is_not(window_s):
+    registry = Registry()
+    entry = registry.made(window_s=window_s)
+    entry.answer.is_awaited = True
+    await left_after(entry, 5)
+    await asyncio.sleep(1_000)
+    assert registry.stopped == []
+    entry.answer.is_awaited = False
+    await asyncio.sleep(LOOK_AGAIN_S)
+    assert registry.stopped == [("a", Ending.CLIENT_LEFT)]
+
+
+async def test_who_comes_back_while_it_is_waited_for_has_a_window_of_his_own():
+    registry = Registry()
+    entry = registry.made(window_s=30)
+    entry.answer.is_awaited = True
+    await left_after(entry, 5)
+    await asyncio.sleep(40)
+    await left_after(entry, 5)
+    entry.answer.is_awaited = False
+    await asyncio.sleep(29)
+    assert registry.stopped == []
+    await asyncio.sleep(1.1)
+    assert registry.stopped == [("a", Ending.CLIENT_LEFT)]
+
+
+async def test_what_has_ended_is_not_kept_from_the_collector_by_who_made_it():
+    registry = Registry()
+    entry = registry.made(window_s=30)
+    entry.recording.finish()
+    assert entry.answer is None
