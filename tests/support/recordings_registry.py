@@ -39,9 +39,7 @@ class Registry(Recordings):
     def made(
         self, name: str = "a", frames: Iterable[bytes] = (b"0", b"1"), **said: object
     ) -> Entry:
-        """A new one. A generation that is stopped fails; one whose id begins with ``deaf`` goes on
-        for as long as it likes.
-        """
+        """A new one. It goes on when it is stopped: its end is the test's."""
         about = About(receipt_id=f"rcpt_{name}")
         recording = Recording(f"str_{name}", about=about, space=self.space)
         recording.append(list(frames))

@@ -156,8 +156,6 @@ def _per_byte(before: int, after: int, streams_: int, size: float) -> Sample:
         "bytes_per_byte": (after - before) / size,
         "kb_per_stream": (after - before) / streams_ / 1e3,
         "stream_kb": size / streams_ / 1e3,
-        "before_mb": before / 1e6,
-        "after_mb": after / 1e6,
     }
 
 

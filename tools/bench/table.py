@@ -118,8 +118,6 @@ _COLUMNS: Final[Mapping[tuple[str, str], Sequence[Column]]] = {
         _figure("bytes per byte", "bytes_per_byte"),
         _figure("KB of stream", "stream_kb"),
         _figure("KB of memory", "kb_per_stream"),
-        _figure("MB before", "before_mb"),
-        _figure("MB with them", "after_mb"),
     ),
     ("k", ""): _rates(cached.RELAYED),
     ("idle", ""): (_figure("MB", "idle_mb"),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
 
 from bandari.domain.catalogue import Model, Target
 from bandari.domain.chat import ChatRequest
@@ -38,14 +38,6 @@ _COUNTED_LATE = (
 _log = logging.getLogger(__name__)
 
 
-class _Asked(NamedTuple):
-    """The target that is being asked, what of the request it is not given, and since when."""
-
-    target: Target
-    ignored: tuple[str, ...]
-    began_ns: int
-
-
 class Generation:
     """Readers look at its ``recording``, and at what is told there.
 
@@ -56,7 +48,6 @@ class Generation:
 
     __slots__ = (
         "_around",
-        "_asked",
         "_cancellable",
         "_settlement",
         "_stop_ending",
@@ -64,8 +55,6 @@ class Generation:
         "_transcript",
         "model",
     )
-
-    _asked: _Asked
 
     def __init__(
         self,
@@ -82,7 +71,6 @@ class Generation:
         self._task: asyncio.Task[None] | None = None
         self._cancellable = False
         self._stop_ending: Ending | None = None
-        transcript.when_first = self._answered
 
     @property
     def request(self) -> ChatRequest:
@@ -211,7 +199,9 @@ class Generation:
     async def _ask(self, target: Target) -> Ending:
         transcript, upstream = self._transcript, self._around.upstreams[target.provider]
         began_ns = self._around.clock.monotonic_ns()
-        self._asked = _Asked(target, upstream.ignored(self.request), began_ns)
+        transcript.when_first = partial(
+            _answered, self._around, self.model, target, upstream.ignored(self.request), began_ns
+        )
         observe = transcript.observe
         async with fan_out.generate(upstream, self.request, target.model, observe) as batches:
             async for events in batches:
@@ -221,18 +211,6 @@ class Generation:
                 if ending is not None:
                     return ending
         return Ending.COMPLETED
-
-    def _answered(self) -> None:
-        """The target that is asked has begun to answer."""
-        target, ignored, began_ns = self._asked
-        self._transcript.begin(
-            target,
-            ignored,
-            self._around.estimates.ratios(str(target)),
-            keeps_text=self._around.upstreams[target.provider].counts_text,
-        )
-        seconds = (self._around.clock.monotonic_ns() - began_ns) / 1e9
-        self._around.metrics.first_token(self.model.label, seconds)
 
     async def _count_text(self) -> None:
         """Have the text counted whose tokens nobody told, where the target can count it."""
@@ -255,6 +233,25 @@ class Generation:
             self._transcript.meter.know_input(prompt)
         if output is not None:
             self._transcript.meter.know_output(output)
+
+
+def _answered(
+    around: Surroundings,
+    model: Model,
+    target: Target,
+    ignored: tuple[str, ...],
+    began_ns: int,
+    transcript: Transcript,
+) -> None:
+    """It has begun to answer. Not told by the generation itself: the two would be a cycle."""
+    transcript.begin(
+        target,
+        ignored,
+        around.estimates.ratios(str(target)),
+        keeps_text=around.upstreams[target.provider].counts_text,
+    )
+    seconds = (around.clock.monotonic_ns() - began_ns) / 1e9
+    around.metrics.first_token(model.label, seconds)
 
 
 def _with_cause(fault: Fault) -> str:

@@ -61,7 +61,7 @@ class Transcript:
         "when_first",
     )
 
-    when_first: Callable[[], None]
+    when_first: Callable[[Transcript], None]
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Transcript:
         """
         meter = self.meter
         if self.target is None:
-            self.when_first()
+            self.when_first(self)
         finished = meter.observe(events)
         if meter.output_bytes > self.recording.max_bytes:
             raise RecordingFull

@@ -143,12 +143,12 @@ async def test_an_unstreamed_one_that_was_stopped_is_its_error_in_its_envelope(f
     gate = Gate()
     made = front(paused(gate))
     caller, keyed = Caller(made.app, surface), ("Idempotency-Key", "k")
-    _, task = caller.start(keyed, WINDOW, stream=False)
+    client, task = caller.start(keyed, ("x-resume-window", "0"), stream=False)
     await gate.reached.wait()
-    (kept,) = made.house.books.recordings.kept.values()
-    (entry,) = made.house.recordings._entries.values()
-    entry.stop(Ending.CLIENT_LEFT)
+    client.disconnect()
     await task
+    await until_idle()
+    (kept,) = made.house.books.recordings.kept.values()
     expected = await caller.ask(keyed, stream=False)
     for app in (made.app, made.another_server()):
         again = await Caller(app).follow(kept.id)
