@@ -40,8 +40,9 @@ setup-dev: $(VENV)/.dev setup
 serve: setup
 	@BANDARI_DATA="$(BANDARI_DATA)" exec $(BIN)/bandari serve $(ARGS)
 
+# With ARGS, just the tests that they name, in one process.
 test: setup-dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python -m tools.test_in_two)
 
 coverage: setup-dev
 	@$(BIN)/python -m pytest tests/unit/domain tests/unit/wire tests/unit/service --cov-branch \

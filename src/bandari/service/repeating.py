@@ -58,8 +58,8 @@ async def repeat(
 ) -> Repeated | Deny:
     """Charge it and return it, ended; or say why not.
 
-    Raises ``IdempotencyKeyTaken``, and like the ledger, the ``limiter`` and the ``keeper``; nothing
-    is charged then.
+    Raises ``IdempotencyKeyTaken``, and like the ledger, the ``limiter`` and the ``keeper``. Nothing
+    is charged then, but where nobody knows whether the ledger's last commit took effect.
     """
     wanted, cached = repetition.wanted, repetition.cached
     payer = payer_for(wanted.model, wanted.principal)

@@ -67,7 +67,7 @@ def terms_of(
     window_s = _window_s(settings, principal, asked)
     kept_hours = _kept_hours(settings, asked, window_s)
     is_found_by_digest = bool(window_s) or kept_hours is not None
-    digest = asked.digest() if is_found_by_digest or asked.after is not None else None
+    digest = asked.digest() if is_found_by_digest else None
     durable = None
     if kept_hours is not None:
         assert digest is not None, "what is durable is found by its request too"

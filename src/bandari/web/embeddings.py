@@ -11,6 +11,7 @@ from bandari.web.admission import Admission
 from bandari.web.answer_headers import tell_ignored
 from bandari.web.exchange import Exchange
 from bandari.web.limit_headers import tell_limits
+from bandari.web.requests import refuse_idempotency
 from bandari.wire.embeddings.decode_request import decode_request
 from bandari.wire.embeddings.encode_answer import encode_answer
 
@@ -27,6 +28,7 @@ class Embeddings:
         if asked is None:
             return
         principal, body = asked
+        refuse_idempotency(exchange, "vectors are not kept, and are charged each time.")
         request = decode_request(body)
         principal = await self._admission.on_behalf(principal, request.user)
         run = await self._embedding.begin(principal, request)

@@ -52,13 +52,20 @@ async def payment_of(exchange: Exchange, shape: type[Shape]) -> Shape:
 
     A retry would move it again. Whoever counts on the header that prevents it elsewhere is told.
     """
+    refuse_idempotency(
+        exchange,
+        "money that is moved twice is moved twice. Look at the wallet, or at the log of changes, "
+        "before you try again.",
+    )
+    return await body_of(exchange, shape)
+
+
+def refuse_idempotency(exchange: Exchange, why: str) -> None:
+    """Raise ``UnsupportedField`` for who counts on a retry that does nothing, where it would."""
     if exchange.header(b"idempotency-key") is not None:
         raise UnsupportedField(
-            "'Idempotency-Key' is not supported here: money that is moved twice is moved twice. "
-            "Look at the wallet, or at the log of changes, before you try again.",
-            param="Idempotency-Key",
+            f"'Idempotency-Key' is not supported here: {why}", param="Idempotency-Key"
         )
-    return await body_of(exchange, shape)
 
 
 async def tell_page(

@@ -261,3 +261,15 @@ async def test_who_waits_is_told_apart_from_who_makes():
     found = await waiting
     assert (found.recording_id, found.ignored) == ("str_1", ("seed",))
     assert not one.is_awaited
+
+
+async def test_what_is_there_is_not_waited_for_while_it_is_made_anew():
+    house = StreamsHouse()
+    one, anew = user(house), user(house, joins=False, name="str_2")
+    assert await one.answer() is None
+    one.observe((text("a"),))
+    one.land(Usage(1, 1), "acme:acme-1", ())
+    assert await anew.answer() is None
+    found = await user(house, name="str_3").answer()
+    assert found.recording_id == "str_1"
+    anew.fail()

@@ -324,6 +324,7 @@ async def test_a_reader_beside_one_that_stalls():
 
 def test_nothing_is_told_of_a_recording_that_nothing_is_known_of():
     made = Recording("str_1")
+    assert (made.id, made.problem, made.failed_early, made.ended) == ("str_1", None, False, False)
     assert made.about == About()
     assert (made.about.receipt_id, made.about.window_s, made.about.was_cached) == (None, 0, None)
     assert Recording("str_2").about is not made.about

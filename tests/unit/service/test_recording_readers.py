@@ -6,9 +6,12 @@ import asyncio
 
 import pytest
 from tests.support.gates import until_idle
+from tests.support.virtual_time import VirtualLoop
 
 from bandari.domain.problem import Blame, Problem
 from bandari.service.recording import Recording, RecordingFull
+
+LOOPS = {"virtual": VirtualLoop}
 
 PROBLEM = Problem(502, "upstream_error", "The model's provider failed.", Blame.UPSTREAM)
 
@@ -121,3 +124,20 @@ async def test_a_recording_without_a_watch_may_be_read_and_ended():
     made.reader().close()
     made.finish()
     assert made.ended
+
+
+async def test_a_client_that_takes_nothing_is_woken_at_once():
+    made = recording()
+    waiting = asyncio.create_task(made.reader().read_within(60, lambda _frames: False))
+    await until_idle()
+    made.append([b"frame"])
+    assert await waiting == b"frame"
+
+
+async def test_a_wait_that_is_over_does_not_end_the_next():
+    made, loop = recording(), asyncio.get_running_loop()
+    reader = made.reader()
+    loop.call_later(5, made.append, [b"frame"])
+    assert await reader.read_within(10) == b"frame"
+    assert await reader.read_within(100) is None
+    assert loop.time() == 105

@@ -64,6 +64,13 @@ async def test_a_keyed_window_is_no_longer_than_the_longest():
     assert (await terms_of(settings, idempotency_key="k")).window_s == 20
 
 
+def test_what_is_meant_where_the_settings_say_nothing():
+    settings = StreamSettings()
+    assert (settings.keep, settings.keeps_answers) == ("memory", True)
+    assert (settings.max_resume_window_s, settings.keyed_resume_window_s) == (300, 60)
+    assert (settings.idempotency_hours, settings.stored_hours) == (24, 720)
+
+
 async def test_the_window_is_told_with_the_answer():
     house = StreamsHouse(settings=SETTINGS)
     for window_s in (0, 7):

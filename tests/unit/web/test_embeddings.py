@@ -42,10 +42,19 @@ def app(
     return App([Route(PATH, POST=endpoint)], house.metrics, lambda: "req_1", lambda *_: None)
 
 
-def asking(house: EmbeddingHouse, *, key: str | None = KEY, rate: int | None = None, **fields):
+def asking(
+    house: EmbeddingHouse,
+    *,
+    key: str | None = KEY,
+    rate: int | None = None,
+    idempotency_key: str | None = None,
+    **fields,
+):
     body = {"model": "bandari-1", "input": "twelve bytes", **fields}
     client = Client(json.dumps(body).encode())
-    headers = () if key is None else (("authorization", f"Bearer {key}"),)
+    headers = [] if key is None else [("authorization", f"Bearer {key}")]
+    if idempotency_key is not None:
+        headers.append(("idempotency-key", idempotency_key))
     return client, start(app(house, rate), client, "POST", PATH, headers)
 
 
@@ -90,6 +99,14 @@ async def test_the_usage_is_what_was_charged_whoever_counted():
     client = await asked(house)
     assert json.loads(client.body)["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
     assert house.books.wallet().balance == 1_000_000 - 3
+
+
+async def test_who_counts_on_an_idempotency_key_is_told_that_there_is_none():
+    house = EmbeddingHouse()
+    client = await asked(house, idempotency_key="k")
+    assert client.status == 400
+    assert error_of(client)["param"] == "Idempotency-Key"
+    assert house.books.log == []
 
 
 async def test_what_had_no_effect_is_told():
