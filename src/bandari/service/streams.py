@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -268,9 +269,9 @@ class Streams:
             recording.finish()
         else:
             recording.fail(what, told)
-        # It takes room while it is read.
-        recording.when_read = lambda: space.add(recording.size)
-        recording.when_unread = lambda: space.give(recording.size)
+        # It takes room while it is read. (What is told this must not hold the recording.)
+        recording.when_read = partial(space.add, recording.size)
+        recording.when_unread = partial(space.give, recording.size)
         return Answered(recording, after, is_replay=True)
 
 

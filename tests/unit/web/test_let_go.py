@@ -27,6 +27,20 @@ def recordings() -> int:
 
 
 @pytest.mark.usefixtures("_no_collector")
+async def test_no_cycle_keeps_one_that_was_read_from_the_database(front) -> None:
+    script = Script(text("Habari"), finish(), usage(12, 4))
+    here = front(SmallHouse(ScriptedUpstream(script), balance=1_000_000))
+    keyed = (("idempotency-key", "k"), ("x-resume-window", "0"))
+    first = await here.chat(stream=True, headers=keyed)
+    before = recordings()
+    again = await here.chat(stream=True, headers=keyed)
+    assert again.body == first.body
+    assert ("x-bandari-replayed", "true") in again.headers.items()
+    del again
+    assert recordings() == before
+
+
+@pytest.mark.usefixtures("_no_collector")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("cache", ["off", "use"])
 async def test_no_cycle_keeps_an_answer_that_is_over(front, stream, cache) -> None:
