@@ -88,7 +88,11 @@ class Recordings:
 
     def open(self, answer: Answer, terms: Terms) -> None:
         """From here on it can be found. It may have ended already."""
-        recording, entry = answer.recording, Entry(answer, terms)
+        recording = answer.recording
+        if recording.ended and not terms.window_s:  # as most of those from the cache
+            recording.let_go()
+            return
+        entry = Entry(answer, terms)
         self._entries[recording.id] = entry
         if terms.idempotency_key is not None:
             self._keyed[terms.account_id, terms.idempotency_key] = entry

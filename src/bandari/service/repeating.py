@@ -7,14 +7,14 @@ none are made.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from bandari.domain.ledger import Charge, Ending, Receipt
 from bandari.domain.outcome import Deny, Reason
-from bandari.domain.pricing import FULL_PRICE, RateCard, charge_for_repeated
+from bandari.domain.pricing import RateCard, charge_for_repeated
 from bandari.service.books import HoldRequest, IdempotencyKeyTaken, Payer, hold_of, payer_for
 from bandari.service.caching import CachedAnswer
 from bandari.service.claims import Claim
@@ -136,19 +136,10 @@ def _refused(placement: Placement, card: RateCard, amount: int) -> Deny:
 
 def _claimed(wanted: HoldRequest, card: RateCard, amount: int) -> Wanted:
     """A request and an amount, and no tokens."""
-    fixed = replace(
-        card,
-        input_per_million=0,
-        cached_input_per_million=0,
-        cache_write_per_million=0,
-        output_per_million=0,
-        per_request=amount,
-        ratio=FULL_PRICE,
-    )
     return Wanted(
         principal=wanted.principal,
         model=wanted.model,
-        card=fixed,
+        card=_fixed(card.model, card.asset, amount),
         prompt=_NoPrompt(),
         whole=0,
         ahead=0,
@@ -156,6 +147,12 @@ def _claimed(wanted: HoldRequest, card: RateCard, amount: int) -> Wanted:
         choices=1,
         is_useless=lambda reach: reach < 0,
     )
+
+
+@lru_cache(maxsize=1_024)
+def _fixed(model: str, asset: str, amount: int) -> RateCard:
+    """A card by which a request costs that, whatever is in it."""
+    return RateCard(model, asset, 0, 0, 0, 0, per_request=amount)
 
 
 class _NoPrompt:
