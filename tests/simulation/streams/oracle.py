@@ -268,7 +268,9 @@ class Oracle:
             # What failed and is free need not be there, nor what has ended where room is short.
             is_free = ended is not None and ended.receipt is None
             was_left = answer.call is not None and answer.call.left_at is not None
+            # Of one that the cache gave, and that nobody has read to its end, that is not known.
             is_over = was_left or ended is not None or presence.over_at is not None
+            is_over |= not answer.calls
             may_go = is_free or (is_over and self._terms.is_tight)
             return "anything" if may_go or not presence.window_s else "found"
         if ended is None or self._terms.is_durable(answer):
