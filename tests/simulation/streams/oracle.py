@@ -265,6 +265,10 @@ class Oracle:
         if presence.readers or since_s < presence.window_s - SLACK_S:
             if answer.wish.is_background and (ended is not None or presence.over_at is not None):
                 return "anything"  # it is in the store by then, if that could be written
+            # Who reads it from the database does not lengthen its time there.
+            is_stored = ended is not None and self._terms.is_durable(answer)
+            if is_stored and now - ended.at >= presence.window_s - SLACK_S:
+                return "anything"
             # What failed and is free need not be there, nor what has ended where room is short.
             is_free = ended is not None and ended.receipt is None
             was_left = answer.call is not None and answer.call.left_at is not None
