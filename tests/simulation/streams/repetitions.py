@@ -84,9 +84,13 @@ class Repetitions:
         )
 
     def _is_beside(self, other: Answer, source: Answer) -> bool:
-        """Whether one like it was made at the same time, and was to be kept instead."""
+        """Whether one like it was to be kept instead: made at the same time, or later, and deleted
+        since.
+        """
         if other is source or not other.calls or not are_alike(other, source):
             return False
+        if other.began_at > source.began_at and other.recording_id in self._record.deleting:
+            return True
         its_end, end = self._record.ended(other), self._record.ended(source)
         began_before = end is None or other.began_at <= end.at
         return began_before and (its_end is None or its_end.at >= source.began_at)
